@@ -1,0 +1,19 @@
+/// The index's schema and how older ones become it.
+#pragma once
+
+#include <cstdint>
+
+#include "store/sqlite.h"
+
+namespace lm::store {
+
+/// Version this program writes (PRAGMA user_version).
+inline constexpr std::int64_t kSchemaVersion = 1;
+/// PRAGMA application_id: "lmix". Tells our index from any other SQLite file.
+inline constexpr std::int64_t kApplicationId = 0x6c6d6978;
+
+/// Brings a database of any version from 0 (empty) to kSchemaVersion in one transaction, the
+/// version last. The caller holds the store's exclusive lock.
+Result<void> migrate(Database& database);
+
+}  // namespace lm::store

@@ -1,0 +1,27 @@
+/// Names of files below LM_HOME, in one place. Their meaning: README.md of this folder.
+#pragma once
+
+#include <filesystem>
+
+#include "store/file_ops.h"
+
+namespace lm::store {
+
+inline constexpr const char* kIndexName = "index.db";
+inline constexpr const char* kLockName = "lock";
+inline constexpr const char* kPartSuffix = ".part";
+inline constexpr const char* kJournalSuffix = ".journal";
+inline constexpr const char* kJournalNewSuffix = ".journal.new";
+inline constexpr const char* kRefSuffix = ".ref";
+inline constexpr const char* kChunksSuffix = ".chunks";
+inline constexpr const char* kManifestSuffix = ".json";
+
+/// The store's folders, opened once; they stay the same folders when somebody renames them.
+struct Folders {
+  Folder root, blobs, manifests, partial, tmp;
+
+  /// Without `create` one that is missing stays empty. Errors: io, no_space, read_only.
+  static Result<Folders> open(const std::filesystem::path& home, bool create);
+};
+
+}  // namespace lm::store
