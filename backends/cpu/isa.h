@@ -1,0 +1,24 @@
+/// Which kernels this machine can run.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace lm {
+
+/// Levels in rising order; each includes those below it on the same architecture.
+enum class Isa : std::uint8_t { baseline, avx2, avx512, avx512vnni };
+
+/// The best level that the CPU and the operating system support.
+Isa detect_isa();
+std::string_view isa_name(Isa isa);
+/// Parses a name of LM_CPU_ISA; names of levels that have no kernels of their own yet map to the
+/// one below.
+std::optional<Isa> parse_isa(std::string_view name);
+
+/// The processor as its vendor calls it, or the architecture's name.
+std::string cpu_name();
+
+}  // namespace lm

@@ -1,0 +1,5 @@
+#include "backends/cpu/kernels/attention_body.h"
+
+namespace lm::cpu {
+const AttentionKernels attention_avx2 = {scratch_bytes, run, combine};
+}

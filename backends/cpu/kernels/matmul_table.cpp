@@ -1,0 +1,46 @@
+#include <cstdint>
+
+#include "backends/cpu/kernels/matmul.h"
+#include "backends/cpu/kernels/matmul_kernels.h"
+
+namespace lm::cpu {
+namespace {
+
+struct Family {
+  Isa isa;
+  const MatMulKernel* (*find)(DType);
+};
+
+// Best first. Every level has all quantised types or none, so ops of one machine that share an
+// ActFormat share its layout.
+constexpr Family kFamilies[] = {
+#if defined(__x86_64__)
+    {Isa::avx512vnni, matmul_k_avx512vnni},
+    {Isa::avx512vnni, matmul_32_avx512vnni},
+    {Isa::avx512, matmul_float_avx512},
+    {Isa::avx2, matmul_k_avx2},
+    {Isa::avx2, matmul_32_avx2},
+    {Isa::avx2, matmul_float_avx2},
+#endif
+    {Isa::baseline, matmul_quant_baseline},
+    {Isa::baseline, matmul_float_baseline},
+};
+
+}  // namespace
+
+const MatMulKernel* find_matmul(DType weight, Isa isa, std::uint32_t k) {
+  if (k == 0 || k % layout(weight).block_elems != 0) {
+    return nullptr;
+  }
+  for (const Family& family : kFamilies) {
+    if (family.isa > isa) {
+      continue;
+    }
+    if (const MatMulKernel* kernel = family.find(weight)) {
+      return kernel;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace lm::cpu

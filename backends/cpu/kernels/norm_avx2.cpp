@@ -1,0 +1,5 @@
+#include "backends/cpu/kernels/norm_body.h"
+
+namespace lm::cpu {
+const NormKernels norm_avx2 = {rms, layer};
+}

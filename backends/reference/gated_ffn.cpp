@@ -1,0 +1,33 @@
+#include <algorithm>
+#include <cmath>
+
+#include "backends/reference/context.h"
+
+namespace lm::reference {
+
+double activate(Activation act, double x) {
+  switch (act) {
+    case Activation::silu:
+      return x / (1.0 + std::exp(-x));
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::gelu_erf:
+      return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
+  }
+  return x;
+}
+
+void run(const ops::GatedFfn& op, const Context& c) {
+  linear(c, op.x, op.w_up, op.b_up, op.out, c.step.n_row, false);
+  std::vector<float> up(std::uint64_t{c.step.n_row} * op.out.cols, 1.0f);
+  if (!op.w_gate.empty()) {
+    std::copy_n(c.f32(op.out), up.size(), up.data());
+    linear(c, op.x, op.w_gate, op.b_gate, op.out, c.step.n_row, false);
+  }
+  float* out = c.f32(op.out);
+  for (std::size_t i = 0; i < up.size(); ++i) {
+    out[i] = static_cast<float>(activate(op.act, out[i]) * up[i]);
+  }
+}
+
+}  // namespace lm::reference

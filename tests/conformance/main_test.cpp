@@ -1,0 +1,25 @@
+// Registers the printer of case counts.
+#include "tests/conformance/executors.h"
+
+namespace lm::conformance {
+namespace {
+
+[[maybe_unused]] const auto* const printer = ::testing::AddGlobalTestEnvironment(new CountPrinter);
+
+TEST(Executors, IncludeEveryInstructionSetOfThisMachine) {
+  const std::size_t levels = static_cast<std::size_t>(detect_isa()) + 1;
+  EXPECT_EQ(executors().size(), 2 * levels);
+  for (const Executor& executor : executors()) {
+    fmt::print("{}: {}\n", executor.name, executor.backend->info().detail);
+  }
+}
+
+TEST(Nmse, FailsOnAnythingThatIsNoNumber) {
+  EXPECT_EQ(nmse({NAN}, {1.0f}), HUGE_VAL);
+  EXPECT_EQ(nmse({INFINITY}, {1.0f}), HUGE_VAL);
+  EXPECT_EQ(nmse({1.0f}, {1.0f}), 0.0);
+  EXPECT_NEAR(nmse({1.1f}, {1.0f}), 0.01, 1e-6);
+}
+
+}  // namespace
+}  // namespace lm::conformance

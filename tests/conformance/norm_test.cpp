@@ -1,0 +1,57 @@
+#include "tests/conformance/executors.h"
+
+namespace lm::conformance {
+namespace {
+
+struct NormCase {
+  NormKind kind;
+  std::uint32_t rows;
+  std::uint32_t cols;
+  bool weight, bias, accumulate, in_place;
+  RowSet set = RowSet::step;
+};
+
+void check(const NormCase& c, std::uint32_t seed) {
+  LM_CASE("norm kind {} rows {} cols {} weight {} bias {} accumulate {} in place {}",
+          static_cast<int>(c.kind), c.rows, c.cols, c.weight, c.bias, c.accumulate, c.in_place);
+  Scene scene(seed);
+  const bool outputs = c.set == RowSet::outputs;
+  scene.rows(outputs ? c.rows + 3 : c.rows, outputs ? c.rows : 0);
+  scene.max_rows += 5;  // a bucket larger than the step
+  scene.max_outputs += 5;
+  ops::Norm op;
+  op.kind = c.kind;
+  op.rows = c.set;
+  op.x = scene.input(c.rows + 8, c.cols, 3.0f);
+  op.out = c.in_place ? op.x
+                      : (c.accumulate ? scene.input(c.rows + 8, c.cols)
+                                      : scene.output(c.rows + 8, c.cols));
+  op.weight = c.weight ? scene.weight(DType::f32, 1, c.cols) : TensorRef{};
+  op.bias = c.bias ? scene.weight(DType::f32, 1, c.cols) : TensorRef{};
+  op.eps = 1e-3f;
+  op.accumulate = c.accumulate;
+  scene.add(op);
+  expect_agreement(scene, {{op.out, c.rows, kExact}});
+}
+
+TEST(NormConformance, AgreesForAllKindsOptionsAndWidths) {
+  std::uint32_t seed = 1;
+  for (const NormKind kind : {NormKind::rms, NormKind::layer}) {
+    for (const std::uint32_t cols : {1u, 7u, 64u, 80u, 2048u, 2051u}) {
+      check({kind, 3, cols, true, false, false, false}, ++seed);
+      check({kind, 3, cols, false, true, false, true}, ++seed);
+      check({kind, 3, cols, true, true, true, false}, ++seed);
+    }
+  }
+}
+
+TEST(NormConformance, AgreesForAllRowCounts) {
+  std::uint32_t seed = 100;
+  for (const std::uint32_t rows : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 16u, 17u, 33u, 64u, 65u}) {
+    check({NormKind::rms, rows, 320, true, false, false, false}, ++seed);
+    check({NormKind::rms, rows, 320, true, false, false, true, RowSet::outputs}, ++seed);
+  }
+}
+
+}  // namespace
+}  // namespace lm::conformance
