@@ -1,0 +1,52 @@
+/// The loop that serves requests with one model: requests in, events out.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/backend.h"
+#include "runtime/engine/messages.h"
+#include "runtime/engine/session.h"
+#include "runtime/model/model.h"
+
+namespace lm {
+
+struct EngineOptions {
+  SessionOptions session;
+  std::uint32_t max_queue = 512;  ///< requests waiting; beyond: busy
+};
+
+/// Owns one loop thread. Commands and events are values; this class is their in-process carrier: it
+/// grants credit for each event taken, so a reader that stops reading pauses only its own request.
+class Engine {
+ public:
+  /// Starts the loop. `model` is kept alive by running requests.
+  static Result<std::unique_ptr<Engine>> create(std::shared_ptr<const Model> model,
+                                                const EngineOptions& options);
+  ~Engine();  ///< cancels what runs and joins the loop
+
+  const Model& model() const;
+  /// Context a single sequence may grow to.
+  std::uint32_t n_ctx() const;
+  /// One line a device: what went where.
+  std::vector<std::string> placement_lines() const;
+
+  /// Queues a request; `request.id` must be new and not 0. Errors: busy, invalid_argument.
+  /// Thread-safe.
+  Result<void> submit(Request request);
+  /// Thread-safe; unknown ids are ignored.
+  void cancel(RequestId id);
+  /// Next event of a request, or none within the timeout. Thread-safe, one reader a request.
+  std::optional<Event> next(RequestId id, std::chrono::milliseconds timeout);
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lm

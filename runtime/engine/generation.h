@@ -1,0 +1,84 @@
+/// The state of one request: what is to be fed, how tokens become events.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/engine/messages.h"
+#include "runtime/engine/thinking.h"
+#include "runtime/kv/sequence.h"
+#include "runtime/tokenizer/detokenizer.h"
+
+namespace lm {
+
+using Clock = std::chrono::steady_clock;
+
+/// One request on its way. Tokens [0, sequence length) are in the KV; the rest of `tokens` is to be
+/// fed. While only one is left, the request decodes: its logits give the next token.
+class Generation {
+ public:
+  /// Encodes the prompt and applies the overflow rule. Errors: context_exceeded with both numbers,
+  /// invalid_argument (empty prompt, ids out of range).
+  static Result<std::unique_ptr<Generation>> start(Request request, const Tokenizer& tokenizer,
+                                                   std::uint32_t n_ctx, Clock::time_point arrived);
+
+  RequestId id() const { return request_.id; }
+  const Request& request() const { return request_; }
+  const std::vector<Token>& tokens() const { return tokens_; }
+  std::uint32_t pending() const {
+    return static_cast<std::uint32_t>(tokens_.size()) - (sequence ? sequence->length() : 0);
+  }
+  bool decoding() const { return generated_ > 0 && pending() == 1; }
+  bool finished() const { return finished_; }
+
+  /// Takes the logits after the last fed token: samples, turns the token into events, notices the
+  /// end.
+  void take_logits(std::span<const float> logits);
+  /// Ends with `done` (what is held back comes out first) or with `error`.
+  void finish(Finish finish);
+  void finish(Error error);
+
+  /// The context is full: drops the oldest tokens after n_keep; the sequence must be evaluated
+  /// anew.
+  void shift_context();
+  /// Marks n tokens as found in the cache; called once before the first step.
+  void set_cached(std::uint32_t n) { stats_.cached_tokens = n; }
+  void note_first_step();
+
+  std::unique_ptr<Sequence> sequence;
+  std::vector<Event>
+      events;  ///< not yet given to the reader; the engine moves them as credit allows
+  std::uint32_t credit = 0;
+  std::uint64_t order = 0;  ///< of arrival: the youngest is preempted first
+  bool preempted =
+      false;  ///< lost its pages to older requests; waits until one of them has finished
+
+ private:
+  Generation(Request request, const Tokenizer& tokenizer, std::uint32_t n_ctx,
+             Clock::time_point arrived);
+  Result<void> encode();
+  void emit_text(std::string_view text);
+  void emit_pieces(std::vector<ThinkingSplitter::Piece> pieces);
+  Stats final_stats() const;
+
+  Request request_;
+  const Tokenizer& tokenizer_;
+  std::uint32_t n_ctx_;
+  Clock::time_point arrived_;
+  std::optional<Clock::time_point> started_, first_token_;
+  std::vector<Token> tokens_;
+  std::vector<std::uint8_t> allowed_;  ///< empty, or a mask without the suppressed tokens
+  Sampler sampler_;
+  Detokenizer detokenizer_;
+  ThinkingSplitter thinking_;
+  std::uint32_t generated_ = 0;
+  std::uint32_t max_tokens_ = 0;
+  Stats stats_;
+  bool finished_ = false;
+};
+
+}  // namespace lm

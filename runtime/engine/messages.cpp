@@ -1,0 +1,276 @@
+// Wire form: little-endian integers, IEEE doubles as their bits, strings and lists behind a u32
+// count. One tag byte says which message it is. The decoder trusts nothing: every count is checked
+// against the bytes left.
+#include "runtime/engine/messages.h"
+
+#include <bit>
+#include <cstring>
+
+namespace lm {
+namespace {
+
+enum class Tag : std::uint8_t { request = 1, cancel = 2, credit = 3, event = 4 };
+
+class Writer {
+ public:
+  template <class T>
+  void integer(T value) {
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+      bytes.push_back(static_cast<char>(static_cast<std::uint64_t>(value) >> (8 * i) & 0xff));
+    }
+  }
+  template <class E>
+  void enumeration(E value) {
+    integer(static_cast<std::uint8_t>(value));
+  }
+  void real(double value) { integer(std::bit_cast<std::uint64_t>(value)); }
+  void boolean(bool value) { integer(static_cast<std::uint8_t>(value ? 1 : 0)); }
+  void text(std::string_view value) {
+    integer(static_cast<std::uint32_t>(value.size()));
+    bytes += value;
+  }
+  std::string bytes;
+};
+
+/// Reads until the first thing that is wrong; then `ok` is false and everything else reads as zero.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+  template <class T>
+  T integer() {
+    std::uint64_t value = 0;
+    if (!take(sizeof(T))) {
+      return T{};
+    }
+    for (std::size_t i = 0; i < sizeof(T); ++i) {
+      value |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(taken_[i])) << (8 * i);
+    }
+    return static_cast<T>(value);
+  }
+  template <class E>
+  E enumeration(E last) {
+    const auto value = integer<std::uint8_t>();
+    ok = ok && value <= static_cast<std::uint8_t>(last);
+    return ok ? static_cast<E>(value) : E{};
+  }
+  double real() { return std::bit_cast<double>(integer<std::uint64_t>()); }
+  bool boolean() {
+    return enumeration<SpecialTokens>(SpecialTokens::parsed) == SpecialTokens::parsed;
+  }
+  std::string text() {
+    const auto n = integer<std::uint32_t>();
+    return take(n) ? std::string(taken_) : std::string();
+  }
+  /// Count of a list whose elements take at least `min_bytes` each.
+  std::uint32_t count(std::size_t min_bytes) {
+    const auto n = integer<std::uint32_t>();
+    ok = ok && n <= rest_.size() / min_bytes;
+    return ok ? n : 0;
+  }
+  bool at_end() const { return rest_.empty(); }
+  bool ok = true;
+
+ private:
+  bool take(std::size_t n) {
+    if (!ok || n > rest_.size()) {
+      ok = false;
+      return false;
+    }
+    taken_ = rest_.substr(0, n);
+    rest_.remove_prefix(n);
+    return true;
+  }
+  std::string_view rest_, taken_;
+};
+
+void put(Writer& w, const SamplerParams& p) {
+  w.real(p.temperature);
+  w.integer(p.top_k);
+  w.real(p.top_p);
+  w.real(p.min_p);
+  w.real(p.typical_p);
+  w.integer(p.repeat_last_n);
+  w.real(p.repeat_penalty);
+  w.real(p.presence_penalty);
+  w.real(p.frequency_penalty);
+  w.integer(p.seed);
+}
+
+SamplerParams get_sampler(Reader& r) {
+  SamplerParams p;
+  p.temperature = r.real();
+  p.top_k = r.integer<std::int32_t>();
+  p.top_p = r.real();
+  p.min_p = r.real();
+  p.typical_p = r.real();
+  p.repeat_last_n = r.integer<std::int32_t>();
+  p.repeat_penalty = r.real();
+  p.presence_penalty = r.real();
+  p.frequency_penalty = r.real();
+  p.seed = r.integer<std::int64_t>();
+  return p;
+}
+
+void put(Writer& w, const Request& q) {
+  w.enumeration(Tag::request);
+  w.integer(q.id);
+  w.integer(static_cast<std::uint32_t>(q.prompt.size()));
+  for (const PromptSegment& segment : q.prompt) {
+    w.enumeration(segment.kind);
+    w.text(segment.text);
+    w.boolean(segment.special == SpecialTokens::parsed);
+    w.integer(segment.media_index);
+  }
+  w.integer(static_cast<std::uint32_t>(q.ids.size()));
+  for (const Token token : q.ids) {
+    w.integer(token);
+  }
+  w.boolean(q.add_bos);
+  put(w, q.sampler);
+  w.integer(static_cast<std::uint32_t>(q.stop.size()));
+  for (const std::string& stop : q.stop) {
+    w.text(stop);
+  }
+  w.integer(q.max_tokens);
+  w.enumeration(q.overflow);
+  w.boolean(q.shift);
+  w.integer(q.n_keep);
+  w.text(q.thinking_open);
+  w.text(q.thinking_close);
+  w.boolean(q.starts_in_thinking);
+  w.integer(q.credit);
+}
+
+Request get_request(Reader& r) {
+  Request q;
+  q.id = r.integer<RequestId>();
+  for (std::uint32_t n = r.count(10), i = 0; i < n && r.ok; ++i) {
+    PromptSegment segment;
+    segment.kind = r.enumeration(PromptSegment::Kind::media);
+    segment.text = r.text();
+    segment.special = r.boolean() ? SpecialTokens::parsed : SpecialTokens::as_text;
+    segment.media_index = r.integer<std::uint32_t>();
+    q.prompt.push_back(std::move(segment));
+  }
+  for (std::uint32_t n = r.count(sizeof(Token)), i = 0; i < n && r.ok; ++i) {
+    q.ids.push_back(r.integer<Token>());
+  }
+  q.add_bos = r.boolean();
+  q.sampler = get_sampler(r);
+  for (std::uint32_t n = r.count(4), i = 0; i < n && r.ok; ++i) {
+    q.stop.push_back(r.text());
+  }
+  q.max_tokens = r.integer<std::int32_t>();
+  q.overflow = r.enumeration(Overflow::truncate_front);
+  q.shift = r.boolean();
+  q.n_keep = r.integer<std::int32_t>();
+  q.thinking_open = r.text();
+  q.thinking_close = r.text();
+  q.starts_in_thinking = r.boolean();
+  q.credit = r.integer<std::uint32_t>();
+  return q;
+}
+
+std::unexpected<Error> malformed(const char* what) {
+  return fail(ErrorCode::bad_value, what, "is malformed or cut short",
+              "both ends must run the same version of lm");
+}
+
+}  // namespace
+
+std::string encode(const Command& command) {
+  Writer w;
+  if (const auto* request = std::get_if<Request>(&command)) {
+    put(w, *request);
+  } else if (const auto* cancel = std::get_if<Cancel>(&command)) {
+    w.enumeration(Tag::cancel);
+    w.integer(cancel->id);
+  } else if (const auto* credit = std::get_if<Credit>(&command)) {
+    w.enumeration(Tag::credit);
+    w.integer(credit->id);
+    w.integer(credit->n);
+  }
+  return std::move(w.bytes);
+}
+
+std::string encode(const Event& event) {
+  Writer w;
+  w.enumeration(Tag::event);
+  w.integer(event.id);
+  w.enumeration(event.kind);
+  w.text(event.text);
+  const Stats& s = event.stats;
+  for (const std::uint32_t n : {s.prompt_tokens, s.cached_tokens, s.generated_tokens,
+                                s.truncated_tokens, s.context_used, s.context_size}) {
+    w.integer(n);
+  }
+  for (const std::uint64_t ns : {s.queue_ns, s.prompt_ns, s.generation_ns}) {
+    w.integer(ns);
+  }
+  w.enumeration(event.finish);
+  w.text(event.stop_string);
+  w.enumeration(event.error.code);
+  w.text(event.error.subject);
+  w.text(event.error.problem);
+  w.text(event.error.hint);
+  w.integer(static_cast<std::int32_t>(event.error.os_error));
+  return std::move(w.bytes);
+}
+
+Result<Command> decode_command(std::string_view bytes) {
+  Reader r(bytes);
+  Command command;
+  switch (r.enumeration(Tag::event)) {
+    case Tag::request:
+      command = get_request(r);
+      break;
+    case Tag::cancel:
+      command = Cancel{r.integer<RequestId>()};
+      break;
+    case Tag::credit: {
+      Credit credit;
+      credit.id = r.integer<RequestId>();
+      credit.n = r.integer<std::uint32_t>();
+      command = credit;
+      break;
+    }
+    default:
+      return malformed("command");
+  }
+  if (!r.ok || !r.at_end()) {
+    return malformed("command");
+  }
+  return command;
+}
+
+Result<Event> decode_event(std::string_view bytes) {
+  Reader r(bytes);
+  Event event;
+  if (r.enumeration(Tag::event) != Tag::event) {
+    return malformed("event");
+  }
+  event.id = r.integer<RequestId>();
+  event.kind = r.enumeration(Event::Kind::done);
+  event.text = r.text();
+  Stats& s = event.stats;
+  for (std::uint32_t* n : {&s.prompt_tokens, &s.cached_tokens, &s.generated_tokens,
+                           &s.truncated_tokens, &s.context_used, &s.context_size}) {
+    *n = r.integer<std::uint32_t>();
+  }
+  for (std::uint64_t* ns : {&s.queue_ns, &s.prompt_ns, &s.generation_ns}) {
+    *ns = r.integer<std::uint64_t>();
+  }
+  event.finish = r.enumeration(Finish::cancelled);
+  event.stop_string = r.text();
+  event.error.code = r.enumeration(ErrorCode::busy);
+  event.error.subject = r.text();
+  event.error.problem = r.text();
+  event.error.hint = r.text();
+  event.error.os_error = r.integer<std::int32_t>();
+  if (!r.ok || !r.at_end()) {
+    return malformed("event");
+  }
+  return event;
+}
+
+}  // namespace lm

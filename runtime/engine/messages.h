@@ -1,0 +1,95 @@
+/// The only words the engine understands. Values without pointers or callbacks: each could cross a
+/// socket, and does when the engine runs in a child process (`encode`, `decode`).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "backends/error.h"
+#include "runtime/chat/prompt.h"
+#include "runtime/sample/sampler.h"
+
+namespace lm {
+
+using RequestId = std::uint64_t;
+
+/// What to do with a prompt that is longer than the context.
+enum class Overflow : std::uint8_t {
+  error,          ///< refuse with both numbers
+  truncate_front  ///< drop the oldest tokens after `n_keep`, counted in Stats.truncated_tokens
+};
+
+/// Generate text after a prompt.
+struct Request {
+  RequestId id = 0;
+  Prompt prompt;           ///< segments; used when `ids` is empty
+  std::vector<Token> ids;  ///< the prompt as ids, used as they are
+  bool add_bos =
+      true;  ///< put BOS in front of `prompt` when the vocabulary wants one and it is not there
+  SamplerParams sampler;
+  std::vector<std::string> stop;  ///< generation ends before any of these; they are never emitted
+  std::int32_t max_tokens =
+      -1;  ///< -1: until stop, at most 10 x n_ctx; 0: evaluate the prompt only
+  Overflow overflow = Overflow::error;
+  bool shift =
+      false;  ///< context full: drop the oldest after n_keep and go on; else finish with length
+  std::int32_t n_keep = 4;  ///< prompt tokens kept on truncation and shift; -1: all
+  std::string
+      thinking_open;  ///< "<think>": text between the tags arrives as thinking events; empty: off
+  std::string thinking_close;
+  bool starts_in_thinking = false;  ///< the prompt itself ended with the opening tag
+  std::uint32_t credit = 64;        ///< events the reader will take before it grants more
+};
+
+/// Stop a request; its last event is `done` with finish cancelled.
+struct Cancel {
+  RequestId id = 0;
+};
+
+/// The reader can take `n` more events of a request. Without credit only that request pauses.
+struct Credit {
+  RequestId id = 0;
+  std::uint32_t n = 1;
+};
+
+using Command = std::variant<Request, Cancel, Credit>;
+
+enum class Finish : std::uint8_t { stop, length, cancelled };
+
+/// Figures of one request. Times are of the steady clock.
+struct Stats {
+  std::uint32_t prompt_tokens = 0;  ///< all, cached or not
+  std::uint32_t cached_tokens = 0;  ///< of these, not evaluated again
+  std::uint32_t generated_tokens = 0;
+  std::uint32_t truncated_tokens = 0;  ///< dropped from the prompt or by context shifts
+  std::uint64_t queue_ns = 0;
+  std::uint64_t prompt_ns = 0;
+  std::uint64_t generation_ns = 0;
+  std::uint32_t context_used = 0;
+  std::uint32_t context_size = 0;
+};
+
+/// What the engine says about a request, in order. `error` and `done` are the last.
+struct Event {
+  enum class Kind : std::uint8_t { content, thinking, tool_call, stats, warning, error, done };
+  RequestId id = 0;
+  Kind kind = Kind::content;
+  std::string text;  ///< content, thinking: complete UTF-8; warning: the sentence; tool_call: JSON
+  Stats stats;       ///< kinds stats and done
+  Finish finish = Finish::stop;  ///< kind done
+  std::string stop_string;       ///< kind done: the stop string that ended it, or empty
+  Error error;                   ///< kind error
+};
+
+/// Wire form of a message: a length-prefixed record. `decode` takes untrusted bytes. Errors:
+/// bad_value, truncated.
+std::string encode(const Command& command);
+std::string encode(const Event& event);
+Result<Command> decode_command(std::string_view bytes);
+Result<Event> decode_event(std::string_view bytes);
+
+}  // namespace lm

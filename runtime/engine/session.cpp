@@ -1,0 +1,481 @@
+#include "runtime/engine/session.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <unordered_set>
+
+#include <fmt/core.h>
+
+#include "backends/reference/dequant.h"
+#include "runtime/engine/batch.h"
+#include "runtime/kv/kv_layout.h"
+#include "runtime/kv/page_pool.h"
+#include "runtime/kv/state_pool.h"
+#include "runtime/model/architecture.h"
+#include "runtime/model/decoder.h"
+#include "runtime/plan/memory_plan.h"
+
+namespace lm {
+namespace {
+
+constexpr std::array<std::uint32_t, 10> kBuckets = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+/// Rows of one run of the head. 32 rows of a 128 k vocabulary are 16 MiB of logits; more rows gain
+/// nothing, because a prompt needs one.
+constexpr std::uint32_t kMaxHeadRows = 32;
+/// A slab of about this size keeps the number of allocations small without claiming much more than
+/// is used.
+constexpr std::uint64_t kSlabBytes = 16u << 20;
+
+std::uint32_t bucket_for(std::uint32_t rows) {
+  return *std::lower_bound(kBuckets.begin(), kBuckets.end() - 1, rows);
+}
+
+/// One plan compiled on its devices.
+struct CompiledPlan {
+  Plan plan;
+  std::vector<std::unique_ptr<Executable>> body, head;  ///< null where the segment is a Copy
+};
+
+/// Factors that divide the rotary frequencies: rope_freqs, or long/short ones by the context that
+/// is opened.
+Result<std::vector<float>> rope_factors(const GgufFile& file, const Hparams& h,
+                                        std::uint32_t n_ctx) {
+  const GgufTensor* tensor = file.find_tensor("rope_freqs.weight");
+  if (tensor == nullptr) {
+    tensor = file.find_tensor(n_ctx > h.n_ctx_orig ? "rope_factors_long.weight"
+                                                   : "rope_factors_short.weight");
+  }
+  if (tensor == nullptr) {
+    return std::vector<float>{};
+  }
+  LM_TRY(const auto bytes, file.data(*tensor));
+  std::vector<float> factors(tensor->ne[0]);
+  reference::dequantize_row(tensor->dtype, bytes.data(), factors.size(), factors.data());
+  return factors;
+}
+
+}  // namespace
+
+struct Session::Impl {
+  // The model outlives everything below; executables go before the memory that they point into.
+  std::shared_ptr<const Model> model;
+  SessionOptions options;
+  KvLayout kv;
+  RopeTable rope;
+  std::unique_ptr<PagePool> pages;
+  std::vector<std::unique_ptr<Buffer>> arenas, scratch, constants;  ///< [device]
+  std::vector<std::vector<Buffer*>> buffers;                        ///< [device][BufferIndex]
+  std::map<std::uint32_t, CompiledPlan> plans;                      ///< by token bucket
+  Batch batch{0};
+  std::vector<std::byte> staging;
+  CompiledPlan* last = nullptr;
+
+  std::uint16_t n_device() const { return static_cast<std::uint16_t>(model->devices().size()); }
+  Backend& device(std::uint16_t d) const { return *model->devices()[d]; }
+
+  Plan build_plan(std::uint32_t bucket) const {
+    const DecoderInputs in{
+        model->hparams(), model->architecture(), model->weights(), options.placement, kv, rope,
+        n_device()};
+    return build_decoder_plan(in, bucket, std::min(bucket, kMaxHeadRows));
+  }
+
+  Result<void> check_supported(const Plan& plan) const;
+  std::vector<std::uint64_t> scratch_bytes(const Plan& plan) const;
+  WorkBytes work_bytes() const;
+  Result<void> choose_context(const WorkBytes& work);
+  Result<void> allocate(const WorkBytes& work, const Plan& any_plan);
+  Result<CompiledPlan*> plan_for(std::uint32_t rows);
+  Result<std::vector<std::unique_ptr<Executable>>> compile(const std::vector<Segment>& segments,
+                                                           const Plan& plan);
+  Result<void> run_segments(const std::vector<Segment>& segments,
+                            const std::vector<std::unique_ptr<Executable>>& code,
+                            std::uint32_t out_begin, std::uint32_t n_out, const StopFlag& stop);
+  Result<void> run_copy(const ops::Copy& copy, std::uint32_t n_row, std::uint32_t n_out);
+  Result<void> run_step(const StopFlag& stop, std::vector<float>& logits);
+};
+
+Result<void> Session::Impl::check_supported(const Plan& plan) const {
+  for (const auto* segments : {&plan.body, &plan.head}) {
+    for (const Segment& segment : *segments) {
+      for (const Op& op : segment.ops) {
+        if (std::holds_alternative<ops::Copy>(op) || device(segment.device).supports(op)) {
+          continue;
+        }
+        std::string types;
+        const AccessSet set = access(op);
+        for (std::uint32_t i = 0; i < set.n_reads; ++i) {
+          if (set.reads[i].buffer != kArena) {
+            types +=
+                fmt::format("{}{}", types.empty() ? "" : ", ", layout(set.reads[i].dtype).name);
+          }
+        }
+        return fail(
+            ErrorCode::unsupported, fmt::format("{}: {}", model->file().name(), op_name(op)),
+            fmt::format("the {} backend can't run it (types {}; KV {})",
+                        device(segment.device).info().id, types, layout(options.kv_type).name));
+      }
+    }
+  }
+  return {};
+}
+
+std::vector<std::uint64_t> Session::Impl::scratch_bytes(const Plan& plan) const {
+  std::vector<std::uint64_t> bytes(n_device());
+  for (const auto* segments : {&plan.body, &plan.head}) {
+    for (const Segment& segment : *segments) {
+      if (!std::holds_alternative<ops::Copy>(segment.ops.front())) {
+        std::uint64_t& most = bytes[segment.device];
+        most = std::max(
+            most, device(segment.device).scratch_bytes(segment, plan.max_rows, plan.max_outputs));
+      }
+    }
+  }
+  return bytes;
+}
+
+WorkBytes Session::Impl::work_bytes() const {
+  WorkBytes most{std::vector<std::uint64_t>(n_device()), std::vector<std::uint64_t>(n_device())};
+  for (const std::uint32_t bucket : kBuckets) {
+    const Plan plan = build_plan(bucket);
+    const std::vector<std::uint64_t> scratch_needed = scratch_bytes(plan);
+    for (std::uint16_t d = 0; d < n_device(); ++d) {
+      most.arena[d] = std::max(most.arena[d], plan.arena_bytes[d]);
+      most.scratch[d] = std::max(most.scratch[d], scratch_needed[d]);
+    }
+    if (bucket >= options.n_batch) {
+      break;
+    }
+  }
+  return most;
+}
+
+Result<void> Session::Impl::choose_context(const WorkBytes& work) {
+  const Hparams& h = model->hparams();
+  const std::uint32_t floor = std::min<std::uint32_t>(4096, h.n_ctx_train);
+  const bool automatic = options.n_ctx == 0;
+  std::uint32_t n_ctx = automatic ? h.n_ctx_train : options.n_ctx;
+  const std::uint32_t n_seq = std::max(options.n_seq_guaranteed, 1u);
+  for (;;) {
+    const auto need = memory_plan(model->weights(), kv, work, n_ctx, n_seq, options.n_batch);
+    std::uint16_t short_on = n_device();
+    std::uint64_t usable = 0;
+    for (std::uint16_t d = 0; d < n_device(); ++d) {
+      const DeviceInfo info = device(d).info();
+      const std::uint64_t margin = memory_margin(info.total_bytes);
+      // Mapped weights are page cache, which MemAvailable counts as available: they are part of the
+      // need.
+      usable = info.free_bytes > margin ? info.free_bytes - margin : 0;
+      if (need[d].total() > usable) {
+        short_on = d;
+        break;
+      }
+    }
+    if (short_on == n_device()) {
+      options.n_ctx = n_ctx;
+      return {};
+    }
+    if (automatic && n_ctx > floor) {
+      // What does not fit is KV: take the share of it that does, at least one page less.
+      const DeviceBytes& over = need[short_on];
+      const std::uint64_t fixed = over.total() - over.kv;
+      const std::uint64_t room = usable > fixed ? usable - fixed : 0;
+      const auto fits = static_cast<std::uint32_t>(over.kv == 0 ? 0 : room / (over.kv / n_ctx + 1));
+      n_ctx = std::max(floor, std::min(n_ctx - 1, fits) / kPageTokens * kPageTokens);
+      continue;
+    }
+    if (automatic || need[short_on].total() - need[short_on].weights <= usable) {
+      // Weights that do not fit into memory are paged in from the file: slow is better than dead.
+      if (need[short_on].total() - need[short_on].weights <= usable) {
+        options.n_ctx = n_ctx;
+        return {};
+      }
+    }
+    return fail(
+        ErrorCode::out_of_memory, device(short_on).info().id,
+        fmt::format(
+            "a context of {} tokens needs {} MiB (weights {}, KV {}, work {}), {} MiB are free",
+            n_ctx, need[short_on].total() >> 20, need[short_on].weights >> 20,
+            need[short_on].kv >> 20, (need[short_on].arena + need[short_on].scratch) >> 20,
+            usable >> 20),
+        "choose a smaller --ctx or --kv-type");
+  }
+}
+
+Result<void> Session::Impl::allocate(const WorkBytes& work, const Plan& any_plan) {
+  const std::uint32_t n_seq = std::max(options.n_seq_guaranteed, 1u);
+  std::vector<std::uint32_t> max_pages;
+  for (const KvGroup& group : kv.groups) {
+    // One spare page a sequence, for the copy that a shared last page needs.
+    max_pages.push_back(kv_pages(group, options.n_ctx, n_seq, options.n_batch) + n_seq);
+  }
+  std::vector<Backend*> devices;
+  for (const auto& d : model->devices()) {
+    devices.push_back(d.get());
+  }
+  const std::uint64_t page_bytes = std::max<std::uint64_t>(kv.page_bytes(), 1);
+  const auto per_slab =
+      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kSlabBytes / page_bytes, 1, 4096));
+  pages = std::make_unique<PagePool>(std::move(devices), kv.groups, std::move(max_pages), per_slab);
+
+  arenas.resize(n_device());
+  scratch.resize(n_device());
+  constants.resize(n_device());
+  buffers.resize(n_device());
+  for (std::uint16_t d = 0; d < n_device(); ++d) {
+    LM_TRY(arenas[d], device(d).alloc(std::max<std::uint64_t>(work.arena[d], 64)));
+    LM_TRY(scratch[d], device(d).alloc(std::max<std::uint64_t>(work.scratch[d], 64)));
+    const auto bytes = std::as_bytes(std::span(any_plan.constants[d]));
+    LM_TRY(constants[d], device(d).alloc(std::max<std::uint64_t>(bytes.size(), 64)));
+    LM_CHECK(device(d).upload(*constants[d], 0, bytes));
+    buffers[d].push_back(arenas[d].get());
+    for (std::size_t i = 1; i < model->weights().buffers(d).size(); ++i) {
+      buffers[d].push_back(model->weights().buffers(d)[i].get());
+    }
+    buffers[d].push_back(constants[d].get());
+  }
+  return {};
+}
+
+Result<std::vector<std::unique_ptr<Executable>>> Session::Impl::compile(
+    const std::vector<Segment>& segments, const Plan& plan) {
+  std::vector<std::unique_ptr<Executable>> code(segments.size());
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const Segment& segment = segments[i];
+    if (std::holds_alternative<ops::Copy>(segment.ops.front())) {
+      continue;
+    }
+    LM_TRY(code[i], device(segment.device)
+                        .compile({.segment = &segment,
+                                  .buffers = buffers[segment.device],
+                                  .scratch = scratch[segment.device].get(),
+                                  .max_rows = plan.max_rows,
+                                  .max_outputs = plan.max_outputs,
+                                  .profile = options.profile}));
+  }
+  return code;
+}
+
+Result<CompiledPlan*> Session::Impl::plan_for(std::uint32_t rows) {
+  const std::uint32_t bucket = bucket_for(rows);
+  const auto [at, is_new] = plans.try_emplace(bucket);
+  if (is_new) {
+    CompiledPlan& compiled = at->second;
+    compiled.plan = build_plan(bucket);
+    auto body = compile(compiled.plan.body, compiled.plan);
+    auto head = body ? compile(compiled.plan.head, compiled.plan) : std::move(body);
+    if (!head) {
+      plans.erase(at);
+      return std::unexpected(std::move(head).error());
+    }
+    compiled.body = std::move(*body);
+    compiled.head = std::move(*head);
+  }
+  last = &at->second;
+  return last;
+}
+
+Result<void> Session::Impl::run_copy(const ops::Copy& copy, std::uint32_t n_row,
+                                     std::uint32_t n_out) {
+  const std::uint64_t rows = copy.rows == RowSet::step ? n_row : n_out;
+  staging.resize(rows * copy.src.cols * sizeof(float));
+  LM_CHECK(device(copy.src_device).download(*arenas[copy.src_device], copy.src.offset, staging));
+  return device(copy.dst_device).upload(*arenas[copy.dst_device], copy.dst.offset, staging);
+}
+
+Result<void> Session::Impl::run_segments(const std::vector<Segment>& segments,
+                                         const std::vector<std::unique_ptr<Executable>>& code,
+                                         std::uint32_t out_begin, std::uint32_t n_out,
+                                         const StopFlag& stop) {
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    if (const auto* copy = std::get_if<ops::Copy>(&segments[i].ops.front())) {
+      LM_CHECK(run_copy(*copy, batch.n_row(), n_out));
+      continue;
+    }
+    const StepInput view = batch.view(*pages, segments[i].device, out_begin, n_out);
+    switch (code[i]->run(view, stop)) {
+      case RunStatus::done:
+        break;
+      case RunStatus::cancelled:
+        return fail(ErrorCode::cancelled, model->file().name(), "stopped");
+      case RunStatus::lost:
+        return fail(ErrorCode::device_lost, device(segments[i].device).info().id,
+                    "the device was lost");
+    }
+  }
+  return {};
+}
+
+Result<void> Session::Impl::run_step(const StopFlag& stop, std::vector<float>& logits) {
+  LM_TRY(CompiledPlan* const compiled, plan_for(batch.n_row()));
+  const Plan& plan = compiled->plan;
+  LM_CHECK(run_segments(plan.body, compiled->body, 0, 0, stop));
+  const std::uint32_t n_vocab = model->n_vocab();
+  logits.resize(std::size_t{batch.n_out()} * n_vocab);
+  for (std::uint32_t begin = 0; begin < batch.n_out(); begin += plan.max_outputs) {
+    const std::uint32_t n = std::min(plan.max_outputs, batch.n_out() - begin);
+    LM_CHECK(run_segments(plan.head, compiled->head, begin, n, stop));
+    const auto out =
+        std::span(logits).subspan(std::size_t{begin} * n_vocab, std::size_t{n} * n_vocab);
+    LM_CHECK(device(plan.logits_device)
+                 .download(*arenas[plan.logits_device], plan.logits.offset,
+                           std::as_writable_bytes(out)));
+  }
+  return {};
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> model,
+                                                 const SessionOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->model = std::move(model);
+  impl->options = options;
+  impl->options.n_batch = std::clamp(options.n_batch, 1u, kBuckets.back());
+  impl->options.placement = impl->model->placement();
+  const Hparams& h = impl->model->hparams();
+  impl->batch = Batch(h.n_embd);
+  LM_TRY(impl->kv, kv_layout(h, impl->model->architecture(), impl->options.placement,
+                             impl->n_device(), options.kv_type));
+  const std::uint32_t n_ctx_asked = options.n_ctx == 0 ? h.n_ctx_train : options.n_ctx;
+  LM_TRY(auto factors, rope_factors(impl->model->file(), h, n_ctx_asked));
+  impl->rope = rope_table(h, factors);
+  const Plan largest = impl->build_plan(bucket_for(impl->options.n_batch));
+  LM_CHECK(impl->check_supported(largest));
+  const WorkBytes work = impl->work_bytes();
+  LM_CHECK(impl->choose_context(work));
+  LM_CHECK(impl->allocate(work, largest));
+  return std::unique_ptr<Session>(new Session(std::move(impl)));
+}
+
+std::uint32_t Session::n_ctx() const {
+  return impl_->options.n_ctx;
+}
+std::uint32_t Session::n_batch() const {
+  return impl_->options.n_batch;
+}
+const Model& Session::model() const {
+  return *impl_->model;
+}
+std::uint64_t Session::kv_bytes_allocated() const {
+  return impl_->pages->allocated_bytes();
+}
+
+std::uint64_t Session::arena_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& arena : impl_->arenas) {
+    bytes += arena->size();
+  }
+  return bytes;
+}
+
+Result<std::unique_ptr<Sequence>> Session::new_sequence() {
+  return std::make_unique<Sequence>(*impl_->pages, nullptr);
+}
+
+Result<void> Session::step(std::span<const BatchItem> items, const StopFlag& stop,
+                           std::vector<float>& logits) {
+  std::size_t n_row = 0;
+  std::unordered_set<const Sequence*> seen;
+  for (const BatchItem& item : items) {
+    n_row += item.tokens.size();
+    if (!seen.insert(item.sequence).second || item.tokens.empty()) {
+      return fail(ErrorCode::invalid_argument, "step",
+                  "each sequence takes part once, with at least one row");
+    }
+    for (const Token token : item.tokens) {
+      const bool from_embd = token == kNoToken && !item.embd.empty();
+      if (!from_embd && (token < 0 || static_cast<std::uint32_t>(token) >= model().n_vocab())) {
+        return fail(ErrorCode::invalid_argument, "token",
+                    fmt::format("{} is not below {}", token, model().n_vocab()));
+      }
+    }
+    if (item.sequence->length() + item.tokens.size() > n_ctx()) {
+      return fail(ErrorCode::context_exceeded, model().file().name(),
+                  fmt::format("{} tokens do not fit into a context of {}",
+                              item.sequence->length() + item.tokens.size(), n_ctx()),
+                  "use a larger --ctx");
+    }
+  }
+  if (n_row == 0 || n_row > n_batch()) {
+    return fail(ErrorCode::invalid_argument, "step",
+                fmt::format("has {} rows, must be 1 to {}", n_row, n_batch()));
+  }
+  auto give_back = [&] {
+    for (const BatchItem& item : items) {
+      item.sequence->unreserve();
+    }
+  };
+  for (const BatchItem& item : items) {
+    if (auto reserved = item.sequence->reserve(static_cast<std::uint32_t>(item.tokens.size()));
+        !reserved) {
+      give_back();
+      return reserved;
+    }
+  }
+  impl_->batch.build(items, *impl_->pages);
+  if (auto ran = impl_->run_step(stop, logits); !ran) {
+    give_back();
+    return ran;
+  }
+  for (const BatchItem& item : items) {
+    item.sequence->commit(static_cast<std::uint32_t>(item.tokens.size()));
+    for (std::uint32_t g = 0; g < impl_->pages->n_group(); ++g) {
+      const std::uint32_t window = impl_->pages->group(g).window;
+      if (window > 0 && item.sequence->length() >= window) {
+        item.sequence->release_before(g, item.sequence->length() - window + 1);
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> Session::evaluate(Sequence& sequence, std::span<const Token> tokens, bool all,
+                               const StopFlag& stop, std::vector<float>& logits) {
+  std::vector<std::uint32_t> every;
+  std::vector<float> part;
+  logits.clear();
+  while (!tokens.empty()) {
+    const auto n = static_cast<std::uint32_t>(std::min<std::size_t>(tokens.size(), n_batch()));
+    every.clear();
+    for (std::uint32_t i = all ? 0 : n - 1; i < n && (all || n == tokens.size()); ++i) {
+      every.push_back(i);
+    }
+    const BatchItem item{&sequence, tokens.first(n), {}, every};
+    LM_CHECK(step(std::span(&item, 1), stop, part));
+    logits.insert(logits.end(), part.begin(), part.end());
+    tokens = tokens.subspan(n);
+  }
+  return {};
+}
+
+std::vector<std::pair<std::string, std::uint32_t>> Session::ops_by_executor() const {
+  std::map<std::string, std::uint32_t> counts;
+  const Plan plan = impl_->build_plan(1);
+  for (const auto* segments : {&plan.body, &plan.head}) {
+    for (const Segment& segment : *segments) {
+      counts[impl_->device(segment.device).info().id] +=
+          static_cast<std::uint32_t>(segment.ops.size());
+    }
+  }
+  return {counts.begin(), counts.end()};
+}
+
+std::vector<OpTime> Session::last_times() const {
+  std::vector<OpTime> times;
+  if (impl_->last != nullptr) {
+    for (const auto* code : {&impl_->last->body, &impl_->last->head}) {
+      for (const auto& executable : *code) {
+        if (executable) {
+          const std::vector<OpTime> part = executable->times();
+          times.insert(times.end(), part.begin(), part.end());
+        }
+      }
+    }
+  }
+  return times;
+}
+
+}  // namespace lm

@@ -1,0 +1,58 @@
+#include "runtime/kv/state_pool.h"
+
+#include <fmt/core.h>
+
+namespace lm {
+
+Result<std::unique_ptr<StatePool>> StatePool::create(Backend& device, std::uint64_t slot_bytes,
+                                                     std::uint32_t n_slot) {
+  std::unique_ptr<StatePool> pool(new StatePool(device, slot_bytes));
+  LM_TRY(pool->memory_, device.alloc(slot_bytes * n_slot));
+  pool->references_.assign(n_slot, 0);
+  for (std::uint32_t slot = n_slot; slot > 0; --slot) {
+    pool->free_.push_back(slot - 1);
+  }
+  return pool;
+}
+
+Result<std::uint32_t> StatePool::take() {
+  if (free_.empty()) {
+    return fail(ErrorCode::out_of_memory, "recurrent state",
+                fmt::format("all {} slots are in use", references_.size()),
+                "run fewer requests at a time");
+  }
+  const std::uint32_t slot = free_.back();
+  free_.pop_back();
+  references_[slot] = 1;
+  return slot;
+}
+
+Result<std::uint32_t> StatePool::alloc() {
+  LM_TRY(const std::uint32_t slot, take());
+  const std::vector<std::byte> zero(slot_bytes_);
+  if (auto cleared = device_.upload(*memory_, slot * slot_bytes_, zero); !cleared) {
+    release(slot);
+    return std::unexpected(std::move(cleared).error());
+  }
+  return slot;
+}
+
+void StatePool::release(std::uint32_t slot) {
+  LM_ASSERT(references_[slot] > 0, "a state slot is released twice");
+  if (--references_[slot] == 0) {
+    free_.push_back(slot);
+  }
+}
+
+Result<std::uint32_t> StatePool::duplicate(std::uint32_t slot) {
+  LM_TRY(const std::uint32_t copy, take());
+  auto copied =
+      device_.copy(*memory_, slot * slot_bytes_, *memory_, copy * slot_bytes_, slot_bytes_);
+  if (!copied) {
+    release(copy);
+    return std::unexpected(std::move(copied).error());
+  }
+  return copy;
+}
+
+}  // namespace lm

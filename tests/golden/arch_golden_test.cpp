@@ -1,0 +1,181 @@
+// Whole models against the reference engine's logits, each prompt fed in five ways.
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include "tests/golden/golden.h"
+
+namespace lm {
+namespace {
+
+using golden::Golden;
+using golden::Prompt;
+
+const StopFlag kRun{false};
+
+struct Setup {
+  const char* name;
+  bool reference;
+  DType kv_type;
+  const char* tolerance;  ///< key in the golden file
+};
+
+constexpr Setup kSetups[] = {
+    {"reference, f32 KV", true, DType::f32, "exact_nmse"},
+    {"cpu, f32 KV", false, DType::f32, "exact_nmse"},
+    {"cpu, f16 KV", false, DType::f16, "f16_kv_nmse"},
+};
+
+std::shared_ptr<Backend> make_device(const Setup& setup) {
+  return setup.reference ? make_reference_backend()
+                         : make_cpu_backend({.n_threads = 2, .isa_limit = {}});
+}
+
+/// Logits of all positions of `prompt`, fed in pieces of `piece` tokens into `sequence`.
+std::vector<float> feed(Session& session, Sequence& sequence, const std::vector<Token>& tokens,
+                        std::size_t piece) {
+  std::vector<float> all;
+  std::vector<float> logits;
+  for (std::size_t at = 0; at < tokens.size(); at += piece) {
+    const std::size_t n = std::min(piece, tokens.size() - at);
+    const auto result =
+        session.evaluate(sequence, std::span(tokens).subspan(at, n), true, kRun, logits);
+    EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().problem);
+    all.insert(all.end(), logits.begin(), logits.end());
+  }
+  return all;
+}
+
+/// All positions in one step with three other sequences of other lengths (which have a past of
+/// their own).
+std::vector<float> feed_with_company(Session& session, Sequence& sequence,
+                                     const std::vector<Token>& tokens) {
+  std::vector<std::unique_ptr<Sequence>> others;
+  std::vector<std::vector<Token>> texts = {{5, 9, 17}, {300}, {44, 3, 260, 7, 8, 9, 10, 11, 12}};
+  std::vector<float> logits;
+  for (const std::size_t past : {0u, 40u, 3u}) {
+    others.push_back(std::move(*session.new_sequence()));
+    const std::vector<Token> tokens_before(past, 21);
+    if (past > 0) {
+      EXPECT_TRUE(session.evaluate(*others.back(), tokens_before, false, kRun, logits).has_value());
+    }
+  }
+  std::vector<std::uint32_t> every(tokens.size());
+  for (std::uint32_t i = 0; i < every.size(); ++i) {
+    every[i] = i;
+  }
+  const std::uint32_t first = 0;
+  const std::vector<BatchItem> items = {
+      {others[0].get(), texts[0], {}, {}},
+      {&sequence, tokens, {}, every},
+      {others[1].get(), texts[1], {}, std::span(&first, 1)},
+      {others[2].get(), texts[2], {}, {}},
+  };
+  const auto result = session.step(items, kRun, logits);
+  EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().problem);
+  const std::size_t n_vocab = session.model().n_vocab();
+  logits.resize(tokens.size() *
+                n_vocab);  // item order: ours first, then the one row of a neighbour
+  return logits;
+}
+
+void check_logits(const Golden& golden, const Prompt& prompt, const std::vector<float>& got,
+                  double limit, const std::string& how) {
+  const std::size_t n_vocab = got.size() / prompt.tokens.size();
+  for (const auto& [position, want] : prompt.logits) {
+    const double error = golden::nmse(std::span(got).subspan(position * n_vocab, n_vocab), want);
+    EXPECT_LE(error, limit) << golden.path << " " << how << " prompt of " << prompt.tokens.size()
+                            << " position " << position;
+  }
+}
+
+/// 24 greedy tokens with the KV cache, compared up to the first near tie.
+void check_greedy(const Golden& golden, const Prompt& prompt, Session& session, Sequence& sequence,
+                  std::vector<float> last, double limit) {
+  const double tie = 10.0 * std::sqrt(limit) * golden::deviation(last);
+  for (std::size_t i = 0; i < prompt.greedy.size(); ++i) {
+    if (prompt.margin[i] < tie) {
+      return;
+    }
+    const auto best = static_cast<Token>(std::max_element(last.begin(), last.end()) - last.begin());
+    ASSERT_EQ(best, prompt.greedy[i]) << golden.path << " greedy token " << i;
+    ASSERT_TRUE(session.evaluate(sequence, std::span(&best, 1), false, kRun, last).has_value());
+  }
+}
+
+void run_model(const std::string& name) {
+  const Golden golden = golden::load("arch", name);
+  std::size_t cases = 0;
+  for (const Setup& setup : kSetups) {
+    const auto model = golden::load_model(golden.path, {make_device(setup)});
+    ASSERT_TRUE(model.has_value()) << model.error().subject << " " << model.error().problem;
+    auto session = Session::create(
+        *model,
+        {.n_ctx = golden.n_ctx, .kv_type = setup.kv_type, .n_seq_guaranteed = 5, .placement = {}});
+    ASSERT_TRUE(session.has_value()) << session.error().problem;
+    const double limit = golden.tolerance.at(setup.tolerance).get<double>();
+    for (const Prompt& prompt : golden.prompts) {
+      // 70 tokens in one batch cross two page boundaries; pieces of 7 begin and end inside pages.
+      for (const std::size_t piece :
+           {std::size_t{512}, std::size_t{7}, std::size_t{1}, std::size_t{31}}) {
+        auto sequence = std::move(*(*session)->new_sequence());
+        const std::vector<float> got = feed(**session, *sequence, prompt.tokens, piece);
+        check_logits(golden, prompt, got, limit,
+                     fmt::format("{}, pieces of {}", setup.name, piece));
+        const std::size_t n_vocab = got.size() / prompt.tokens.size();
+        check_greedy(golden, prompt, **session, *sequence,
+                     {got.end() - static_cast<std::ptrdiff_t>(n_vocab), got.end()}, limit);
+        ++cases;
+      }
+      auto sequence = std::move(*(*session)->new_sequence());
+      const std::vector<float> got = feed_with_company(**session, *sequence, prompt.tokens);
+      check_logits(golden, prompt, got, limit, fmt::format("{}, with three others", setup.name));
+      ++cases;
+    }
+  }
+  fmt::print("{}: {} prompts x ways x backends\n", name, cases);
+}
+
+TEST(ArchGolden, LlamaGqa) {
+  run_model("llama-gqa");
+}
+TEST(ArchGolden, Llama3Rope) {
+  run_model("llama3-rope");
+}
+TEST(ArchGolden, Qwen2) {
+  run_model("qwen2");
+}
+TEST(ArchGolden, Qwen3) {
+  run_model("qwen3");
+}
+
+/// Layers and parts over two devices, copies in the middle of a layer too: the same bits as on one.
+TEST(ArchGolden, SplitOverTwoDevicesGivesTheSameLogits) {
+  for (const char* name : {"llama-gqa", "qwen3"}) {
+    const Golden golden = golden::load("arch", name);
+    const auto whole = golden::load_model(golden.path, {make_device(kSetups[1])});
+    ASSERT_TRUE(whole.has_value());
+    const std::uint32_t n_layer = (*whole)->hparams().n_layer;
+    Placement split;
+    for (std::uint32_t layer = 0; layer < n_layer; ++layer) {
+      split.attention.push_back(layer % 2 == 0 ? 0 : 1);
+      split.ffn.push_back(layer % 3 == 0 ? 1 : 0);
+      split.experts.push_back(0);
+    }
+    split.embedding = 1;
+    split.output = 1;
+    const auto parts =
+        golden::load_model(golden.path, {make_device(kSetups[1]), make_device(kSetups[1])}, split);
+    ASSERT_TRUE(parts.has_value()) << parts.error().problem;
+    std::vector<std::vector<float>> results;
+    for (const auto& model : {*whole, *parts}) {
+      auto session = Session::create(model, {.n_ctx = 128, .kv_type = DType::f16, .placement = {}});
+      ASSERT_TRUE(session.has_value()) << session.error().problem;
+      auto sequence = std::move(*(*session)->new_sequence());
+      results.push_back(feed(**session, *sequence, golden.prompts.back().tokens, 33));
+    }
+    EXPECT_EQ(results[0], results[1]) << name;
+  }
+}
+
+}  // namespace
+}  // namespace lm
