@@ -1,0 +1,48 @@
+/// How a model wants its conversations written: its template, and the tags around its thinking.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cmd/report.h"
+#include "runtime/chat/chat_template.h"
+#include "runtime/chat/message.h"
+#include "runtime/chat/prompt.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace lm::cmd {
+
+/// What the user said about thinking; none: the model's own way.
+using Think = std::optional<std::string>;  ///< "true", "false", "low", "medium", "high", "max"
+
+/// Compiles Jinja, or the simple subset of Go's text/template. Errors: bad_template, naming `name`
+/// and the line.
+Result<ChatTemplate> compile_template(const std::string& source, const std::string& name);
+
+class ChatFormat {
+ public:
+  /// `source` empty: no template. A template that doesn't compile is an error only when something
+  /// is rendered, so that raw prompts and `show` work with any file.
+  ChatFormat(const std::string& source, const std::string& model_name, const Tokenizer& tokenizer);
+
+  /// The prompt of a conversation. Without a template the texts follow each other, one a line, the
+  /// last one open: what a model that only continues text expects.
+  Result<Prompt> render(const std::vector<Message>& messages, const Think& think) const;
+
+  bool has_template() const { return has_template_; }
+  bool thinks() const { return thinks_; }
+  static constexpr const char* kThinkingOpen = "<think>";
+  static constexpr const char* kThinkingClose = "</think>";
+  /// True when a prompt ends inside the thinking part already.
+  static bool ends_in_thinking(const Prompt& prompt);
+
+ private:
+  bool has_template_ = false;
+  bool thinks_ = false;
+  std::optional<ChatTemplate> template_;
+  std::optional<Failure> broken_;
+  RenderOptions render_options_;
+};
+
+}  // namespace lm::cmd

@@ -1,0 +1,56 @@
+/// One answer: a request goes to the engine, its events come back.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "cmd/chat_format.h"
+#include "cmd/generation_options.h"
+#include "cmd/load.h"
+#include "cmd/report.h"
+
+namespace lm::cmd {
+
+/// Where an answer goes while it is made.
+class AnswerSink {
+ public:
+  virtual ~AnswerSink() = default;
+  virtual void content(std::string_view text) = 0;
+  virtual void thinking(std::string_view text) = 0;
+  virtual void warning(std::string_view text) = 0;
+};
+
+struct Answer {
+  std::string content;
+  std::string thinking;
+  Stats stats;
+  Finish finish = Finish::stop;
+  bool interrupted = false;
+  std::chrono::nanoseconds total_time{0};
+};
+
+/// What is asked.
+struct Question {
+  Prompt prompt;
+  GenerationOptions options;
+  Overflow overflow = Overflow::error;
+  bool split_thinking = false;  ///< the model thinks: its text between the tags goes to `thinking`
+};
+
+/// Submits and drives the request until its end. SIGINT and SIGTERM stop it: what was written
+/// stays, `interrupted` is set and the flag cleared. Errors: those of the engine.
+Result<Answer> generate(LoadedModel& loaded, const Question& question, AnswerSink& sink);
+
+/// Tokens of a prompt, BOS included.
+std::size_t count_tokens(const LoadedModel& loaded, const Prompt& prompt);
+
+/// The lines of --verbose; a line whose value is 0 is left out.
+std::string statistics_text(const LoadedModel& loaded, const Answer& answer);
+/// The object of POST /api/generate without streaming.
+nlohmann::ordered_json answer_json(const LoadedModel& loaded, const Answer& answer);
+
+}  // namespace lm::cmd

@@ -1,0 +1,83 @@
+/// A line (or several) typed at a terminal, with editing keys, history, search, completion and
+/// bracketed paste.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cmd/history.h"
+
+namespace lm::cmd {
+
+enum class LineEnd {
+  submitted,
+  dropped,  ///< Ctrl+C: the line is gone (`text` tells whether there was one)
+  left,     ///< Ctrl+D on an empty line, or the terminal went away
+};
+
+struct LineResult {
+  LineEnd end = LineEnd::left;
+  std::string text;
+};
+
+struct LineEditorOptions {
+  std::string prompt = ">>> ";
+  std::string continuation = "... ";
+  std::string placeholder;  ///< grey, while the line is empty
+  std::string editor;       ///< command for Ctrl+G
+  /// Enter submits unless this says that the text is unfinished (an open """ block).
+  std::function<bool(std::string_view text)> unfinished;
+  /// Words that may stand instead of the text's last word.
+  std::function<std::vector<std::string>(std::string_view text)> complete;
+};
+
+class LineEditor {
+ public:
+  LineEditor(LineEditorOptions options, History& history)
+      : options_(std::move(options)), history_(history) {}
+
+  /// Reads one message. The terminal's modes are changed only while this runs.
+  LineResult read();
+
+ private:
+  enum class Outcome { go_on, done };
+
+  LineResult read_plain();
+  Outcome key(unsigned char byte);
+  Outcome escape_sequence();
+  Outcome enter();
+  Outcome leave();
+  void insert(std::string_view text);
+  void erase(std::size_t from, std::size_t to);
+  void move_word(bool right);
+  void recall(int step);
+  void paste();
+  void search();
+  void complete();
+  void suspend();
+  void edit_outside();
+  void clear_screen();
+  void redraw();
+  void draw_text(const std::string& prompt, const std::string& text, std::size_t cursor,
+                 bool placeholder);
+  void forget_drawing() { cursor_row_ = 0; }
+
+  std::size_t line_begin() const;
+  std::size_t line_end() const;
+  std::size_t previous(std::size_t at) const;
+  std::size_t next(std::size_t at) const;
+  int read_byte(int timeout_ms = -1);
+
+  LineEditorOptions options_;
+  History& history_;
+  std::string text_;
+  std::size_t cursor_ = 0;
+  std::size_t history_at_ = 0;
+  std::string draft_;           ///< what was typed before history was recalled
+  std::size_t cursor_row_ = 0;  ///< row of the cursor below the prompt's first row, as drawn
+  LineResult result_;
+};
+
+}  // namespace lm::cmd

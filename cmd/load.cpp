@@ -1,0 +1,72 @@
+#include "cmd/load.h"
+
+#include <fmt/format.h>
+
+#include "cmd/model_text.h"
+#include "cmd/settings.h"
+
+namespace lm::cmd {
+
+Result<LoadSettings> with_parameters(const LoadSettings& settings,
+                                     const std::optional<store::Manifest>& manifest,
+                                     const ParameterTexts& chosen) {
+  GenerationOptions options;
+  if (manifest) {
+    LM_CHECK(options.set_all(manifest->parameters));
+  }
+  LM_CHECK(options.set_all(chosen));
+  LoadSettings merged = settings;
+  merged.n_ctx = settings.n_ctx ? settings.n_ctx : options.n_ctx;
+  merged.n_batch = settings.n_batch ? settings.n_batch : options.n_batch;
+  merged.devices.n_threads =
+      settings.devices.n_threads ? settings.devices.n_threads : options.n_threads;
+  return merged;
+}
+
+Result<SessionOptions> session_options(const LoadSettings& settings) {
+  SessionOptions options;
+  if (settings.n_ctx) {
+    options.n_ctx = *settings.n_ctx;
+  } else {
+    LM_TRY(options.n_ctx, context_length_setting());
+  }
+  if (settings.kv_type) {
+    options.kv_type = *settings.kv_type;
+  } else {
+    LM_TRY(options.kv_type, kv_type_setting());
+  }
+  options.n_batch = settings.n_batch.value_or(options.n_batch);
+  return options;
+}
+
+Result<std::unique_ptr<LoadedModel>> load_model(ResolvedModel resolved,
+                                                const LoadSettings& settings) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto loaded = std::make_unique<LoadedModel>();
+  loaded->template_source = chat_template_of(resolved);
+  loaded->name = std::move(resolved.name);
+  loaded->manifest = std::move(resolved.manifest);
+  EngineOptions options;
+  LM_TRY(options.session, session_options(settings));
+  loaded->kv_type = options.session.kv_type;
+  LoadOptions load;
+  LM_TRY(load.devices, open_devices(settings.devices));
+  for (const auto& device : load.devices) {
+    loaded->backend += (loaded->backend.empty() ? "" : ",") + device->info().id;
+  }
+  LM_TRY(loaded->model, Model::load(std::move(resolved.file), load));
+  for (const std::string& warning : loaded->model->warnings()) {
+    print_warning(warning);
+  }
+  LM_TRY(loaded->engine, Engine::create(loaded->model, options));
+  LM_TRY(const bool debug, setting_flag("LM_DEBUG"));
+  if (debug) {
+    for (const std::string& line : loaded->engine->placement_lines()) {
+      print_note(line);
+    }
+  }
+  loaded->load_time = std::chrono::steady_clock::now() - begin;
+  return loaded;
+}
+
+}  // namespace lm::cmd

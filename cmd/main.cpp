@@ -1,0 +1,154 @@
+// Entry point: the table of commands, and the one place where a failure becomes text and an exit
+// code.
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "cmd/arguments.h"
+#include "cmd/command.h"
+#include "cmd/output.h"
+#include "cmd/signals.h"
+
+namespace lm::cmd {
+namespace {
+
+constexpr std::array kCommands{
+    CommandRow{"run", "", "MODEL [PROMPT...]", "Chat with a model, or answer one prompt",
+               run_command},
+    CommandRow{"pull", "", "MODEL...", "Download models from the hub", pull_command},
+    CommandRow{"list", "ls", "[PREFIX]", "List the models on this machine", list_command},
+    CommandRow{"show", "", "MODEL", "Show what a model is and how it is set up", show_command},
+    CommandRow{"rm", "", "MODEL...", "Remove models", remove_command},
+    CommandRow{"cp", "", "SOURCE DESTINATION", "Give a model a second name", copy_command},
+    CommandRow{"create", "", "MODEL", "Make a model from a Modelfile", create_command},
+    CommandRow{"env", "", "", "Show every setting, its value and where it came from", env_command},
+    CommandRow{"bench", "", "MODEL", "Measure the speed of a model", bench_command},
+    CommandRow{"debug", "", "tokenize|detokenize|render|logits|tensor ...",
+               "Look inside the engine", debug_command},
+    CommandRow{"version", "", "", "Print the version", version_command},
+    CommandRow{"help", "", "[COMMAND]", "Show help", help_command},
+};
+
+std::string command_list() {
+  std::string text;
+  for (const CommandRow& row : kCommands) {
+    const std::string name =
+        row.alias.empty() ? std::string(row.name) : fmt::format("{}, {}", row.name, row.alias);
+    text += fmt::format("  {:<12}{}\n", name, row.summary);
+  }
+  return text;
+}
+
+void print_overview() {
+  print(
+      fmt::format("Runs large language models on this machine.\n\nUsage: lm COMMAND [ARGUMENTS]\n\n"
+                  "Commands:\n{}\nFlags:\n  -v, --version  Print the version\n  -h, --help     "
+                  "Print this help\n\nMore on a command: lm COMMAND --help\n",
+                  command_list()));
+}
+
+/// Runs the command that the words name.
+Result<ExitCode> dispatch(const std::vector<std::string>& words, bool& json) {
+  if (words.empty()) {
+    print_overview();
+    return ExitCode::ok;
+  }
+  const std::string& first = words.front();
+  if (first == "-v" || first == "--version") {
+    CommandLine line{.command = "version", .arguments = {}};
+    return version_command(line);
+  }
+  if (first == "-h" || first == "--help") {
+    print_overview();
+    return ExitCode::ok;
+  }
+  const CommandRow* row = find_command(first);
+  if (row == nullptr) {
+    return usage_error(
+        "lm", fmt::format("unknown {} '{}'", first.starts_with('-') ? "flag" : "command", first),
+        "run: lm --help");
+  }
+  CommandLine line{.command = row->name, .arguments = std::span(words).subspan(1)};
+  Result<ExitCode> result = row->run(line);
+  json = line.json;
+  return result;
+}
+
+}  // namespace
+
+std::span<const CommandRow> command_rows() {
+  return kCommands;
+}
+
+const CommandRow* find_command(std::string_view name) {
+  const auto it = std::ranges::find_if(
+      kCommands, [name](const CommandRow& row) { return row.name == name || row.alias == name; });
+  return it == kCommands.end() || name.empty() ? nullptr : &*it;
+}
+
+Result<ExitCode> help_command(CommandLine& line) {
+  bool markdown = false;
+  std::optional<std::string> name;
+  Arguments arguments(line);
+  arguments.flag("--markdown", markdown, "print the table of commands as Markdown");
+  arguments.positional("COMMAND", name);
+  LM_TRY(const bool go_on, arguments.parse());
+  if (!go_on) {
+    return ExitCode::ok;
+  }
+  if (markdown) {
+    print("| Command | What it does |\n|---|---|\n");
+    for (const CommandRow& row : kCommands) {
+      std::string usage =
+          fmt::format("lm {}{}{}", row.name, row.arguments.empty() ? "" : " ", row.arguments);
+      for (std::size_t at = 0; (at = usage.find('|', at)) != std::string::npos; at += 2) {
+        usage.replace(at, 1, "\\|");
+      }
+      print(fmt::format("| `{}` | {} |\n", usage, row.summary));
+    }
+    return ExitCode::ok;
+  }
+  if (!name) {
+    print_overview();
+    return ExitCode::ok;
+  }
+  const CommandRow* row = find_command(*name);
+  if (row == nullptr) {
+    return usage_error("lm help", fmt::format("unknown command '{}'", *name), "run: lm --help");
+  }
+  const std::vector<std::string> help{"--help"};
+  CommandLine other{.command = row->name, .arguments = help};
+  return row->run(other);
+}
+
+}  // namespace lm::cmd
+
+int main(int argc, char** argv) {
+  using lm::cmd::ExitCode;
+  lm::cmd::install_signal_handlers();
+  bool json = false;
+  ExitCode code = ExitCode::failed;
+  // Exceptions of libraries end here, as any failure.
+  try {
+    const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+    auto result = lm::cmd::dispatch(words, json);
+    if (result) {
+      code = *result;
+    } else {
+      code = result.error().exit;
+      lm::cmd::print_failure(result.error(), json);
+    }
+  } catch (const std::bad_alloc&) {
+    lm::cmd::print_failure(
+        {"out_of_memory", "", "out of memory", "close other programs or take a smaller model"},
+        json);
+  } catch (const std::exception& error) {
+    lm::cmd::print_failure({"failed", "lm", error.what()}, json);
+  }
+  lm::cmd::flush();
+  return static_cast<int>(code);
+}

@@ -1,0 +1,151 @@
+#include "cmd/puller.h"
+
+#include <chrono>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cmd/format.h"
+#include "cmd/output.h"
+#include "cmd/progress.h"
+#include "cmd/signals.h"
+#include "runtime/model/model.h"
+
+namespace lm::cmd {
+namespace {
+
+using registry::PullEvent;
+using Clock = std::chrono::steady_clock;
+
+/// "sha256:8eeb52dfb3bb..." -> "8eeb52dfb3bb".
+std::string short_digest(std::string_view digest) {
+  digest.remove_prefix(digest.starts_with("sha256:") ? 7 : 0);
+  return std::string(digest.substr(0, 12));
+}
+
+std::string item_label(const PullEvent& event) {
+  return "pulling " + (event.digest.empty() ? event.file_name : short_digest(event.digest));
+}
+
+/// Frames of POST /api/pull, at most ten a second for one file.
+class FrameWriter {
+ public:
+  void operator()(const PullEvent& event) {
+    nlohmann::ordered_json frame;
+    switch (event.kind) {
+      case PullEvent::Kind::status:
+      case PullEvent::Kind::done:
+        frame = {{"status", event.text}};
+        break;
+      case PullEvent::Kind::warning:
+        print_warning(event.text);
+        return;
+      case PullEvent::Kind::file_started:
+      case PullEvent::Kind::progress: {
+        const auto now = Clock::now();
+        const bool last = event.completed_bytes == event.total_bytes;
+        if (event.kind == PullEvent::Kind::progress && !last &&
+            now - last_frame_ < std::chrono::milliseconds(100)) {
+          return;
+        }
+        last_frame_ = now;
+        frame = {{"status", item_label(event)},
+                 {"digest", event.digest},
+                 {"total", event.total_bytes},
+                 {"completed", event.completed_bytes}};
+        break;
+      }
+    }
+    print(frame.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    flush();
+  }
+
+ private:
+  Clock::time_point last_frame_{};
+};
+
+void draw(ProgressDisplay& display, const PullEvent& event) {
+  switch (event.kind) {
+    case PullEvent::Kind::status:
+    case PullEvent::Kind::done:
+      display.status(event.text);
+      break;
+    case PullEvent::Kind::warning:
+      display.finish_line();
+      print_warning(event.text);
+      break;
+    case PullEvent::Kind::file_started:
+    case PullEvent::Kind::progress:
+      display.update(item_label(event), event.completed_bytes, event.total_bytes);
+      break;
+  }
+}
+
+}  // namespace
+
+Result<store::Store> open_store(store::Store::Mode mode) {
+  LM_TRY(std::filesystem::path home, store::default_home());
+  LM_TRY(store::Store store, store::Store::open(std::move(home), mode));
+  return store;
+}
+
+registry::Result<registry::GgufSummary> inspect_gguf(
+    const std::vector<std::filesystem::path>& parts) {
+  // Errors cross from the right column to the left one: both carry the same five facts.
+  const auto translate = [](const lm::Error& error) {
+    return std::unexpected(store::Error{.code = store::ErrorCode::corrupt,
+                                        .subject = error.subject,
+                                        .problem = error.problem,
+                                        .hint = error.hint,
+                                        .os_error = error.os_error});
+  };
+  std::vector<std::unique_ptr<ByteSource>> sources;
+  for (const std::filesystem::path& part : parts) {
+    auto source = open_mapped(part);
+    if (!source) {
+      return translate(source.error());
+    }
+    sources.push_back(std::move(*source));
+  }
+  const auto file = GgufFile::read(std::move(sources));
+  if (!file) {
+    return translate(file.error());
+  }
+  auto summary = summarize(*file);
+  if (!summary) {
+    return translate(summary.error());
+  }
+  return registry::GgufSummary{.architecture = std::move(summary->architecture),
+                               .quantization = std::move(summary->quantization),
+                               .parameter_count = summary->parameter_count};
+}
+
+Result<registry::PullResult> pull_with_progress(store::Store& store, const registry::ModelRef& ref,
+                                                const registry::PullOptions& options, bool insecure,
+                                                PullDisplay display) {
+  LM_TRY(registry::HubSettings hub, registry::hub_settings_from_environment());
+  hub.insecure = insecure;
+  const GracefulInterrupt graceful;
+  ProgressDisplay progress(display == PullDisplay::progress ? ProgressDisplay::Style::automatic
+                                                            : ProgressDisplay::Style::silent);
+  FrameWriter frames;
+  const auto sink = [&](const PullEvent& event) {
+    if (display == PullDisplay::frames) {
+      frames(event);
+    } else {
+      draw(progress, event);
+    }
+  };
+  auto result = registry::pull(store, hub, ref, options, inspect_gguf, sink, interrupt_flag());
+  progress.finish_line();
+  if (!result) {
+    Failure failed = result.error();
+    if (failed.exit == ExitCode::interrupted && failed.hint.empty()) {
+      failed.hint = "what has arrived is kept; run the same command again to go on";
+    }
+    return std::unexpected(std::move(failed));
+  }
+  return std::move(*result);
+}
+
+}  // namespace lm::cmd

@@ -1,0 +1,32 @@
+/// Download with progress, shared by `pull` and by `run` of a model that is not here yet.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cmd/report.h"
+#include "registry/pull.h"
+#include "store/store.h"
+
+namespace lm::cmd {
+
+/// How the download is shown.
+enum class PullDisplay {
+  progress,  ///< lines and bars on stderr
+  frames,    ///< one JSON object a line on stdout
+};
+
+/// Opens the store at LM_HOME.
+Result<store::Store> open_store(store::Store::Mode mode);
+
+/// Fetches the model `name` into the store. SIGINT and SIGTERM end it with `interrupted`, the
+/// partial kept.
+Result<registry::PullResult> pull_with_progress(store::Store& store, const registry::ModelRef& ref,
+                                                const registry::PullOptions& options, bool insecure,
+                                                PullDisplay display);
+
+/// What lists show of a model, from the headers of its GGUF parts: the `inspect` of registry::pull.
+registry::Result<registry::GgufSummary> inspect_gguf(
+    const std::vector<std::filesystem::path>& parts);
+
+}  // namespace lm::cmd
