@@ -32,15 +32,19 @@ constexpr unsigned char ctrl(char letter) {
 }
 
 /// Modes of a terminal that hands over every key; output processing stays on.
-std::optional<termios> raw_modes() {
-  termios modes{};
-  if (tcgetattr(STDIN_FILENO, &modes) != 0) {
-    return std::nullopt;
-  }
+termios raw_modes(termios modes) {
   modes.c_iflag &= ~static_cast<tcflag_t>(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
   modes.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | IEXTEN | ISIG);
   modes.c_cc[VMIN] = 1;
   modes.c_cc[VTIME] = 0;
+  return modes;
+}
+
+/// Between two inputs: as above, but Ctrl+C interrupts. What is typed ahead arrives in the next
+/// input as it was typed; a terminal in its usual modes would turn Enter into a line end.
+termios waiting_modes(const termios& original) {
+  termios modes = raw_modes(original);
+  modes.c_lflag |= ISIG;
   return modes;
 }
 
@@ -68,12 +72,24 @@ LineResult LineEditor::read() {
   history_at_ = history_.lines().size();
   forget_drawing();
   result_ = {};
-  const auto modes = raw_modes();
-  if (!modes || !terminal_takes_escapes()) {
+  if (!terminal_takes_escapes()) {
     return read_plain();
   }
-  const TerminalModes guard(STDIN_FILENO, *modes, kPasteOn, kPasteOff);
+  if (!modes_) {
+    modes_.emplace(STDIN_FILENO, kPasteOff);
+  }
+  const auto original = modes_->original();
+  if (!original) {
+    return read_plain();
+  }
   const GracefulInterrupt graceful;
+  modes_->set(raw_modes(*original), kPasteOn);
+  const LineResult result = read_keys();
+  modes_->set(waiting_modes(*original), kPasteOff);
+  return result;
+}
+
+LineResult LineEditor::read_keys() {
   redraw();
   while (true) {
     const int byte = read_byte();

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cmd/history.h"
+#include "cmd/signals.h"
 
 namespace lm::cmd {
 
@@ -38,7 +40,8 @@ class LineEditor {
   LineEditor(LineEditorOptions options, History& history)
       : options_(std::move(options)), history_(history) {}
 
-  /// Reads one message. The terminal's modes are changed only while this runs.
+  /// Reads one message. From the first one to the editor's end the terminal hands over keys as they
+  /// are typed and echoes nothing, so that what is typed during an answer waits for the next message.
   LineResult read();
 
  private:
@@ -68,9 +71,11 @@ class LineEditor {
   std::size_t line_end() const;
   std::size_t previous(std::size_t at) const;
   std::size_t next(std::size_t at) const;
+  LineResult read_keys();
   int read_byte(int timeout_ms = -1);
 
   LineEditorOptions options_;
+  std::optional<TerminalModes> modes_;  ///< from the first input to the end of the session
   History& history_;
   std::string text_;
   std::size_t cursor_ = 0;

@@ -115,23 +115,33 @@ void leave_now(int code) noexcept {
   _exit(code);
 }
 
-TerminalModes::TerminalModes(int fd, const termios& modes, std::string_view enter,
-                             std::string_view restore) {
+TerminalModes::TerminalModes(int fd, std::string_view restore) {
   if (tcgetattr(fd, &g_saved_modes) != 0) {
     return;
   }
   g_terminal_fd = fd;
   g_restore_length = std::min(restore.size(), g_restore_text.size());
   std::memcpy(g_restore_text.data(), restore.data(), g_restore_length);
+}
+
+std::optional<termios> TerminalModes::original() const {
+  if (g_terminal_fd < 0) {
+    return std::nullopt;
+  }
+  return g_saved_modes;
+}
+
+void TerminalModes::set(const termios& modes, std::string_view text) {
   g_own_modes = modes;
   g_modes_active.store(true);
   handle(SIGTSTP, on_stop, 0);
-  tcsetattr(fd, TCSADRAIN, &modes);
-  [[maybe_unused]] const ssize_t n = ::write(fd, enter.data(), enter.size());
+  tcsetattr(g_terminal_fd, TCSADRAIN, &modes);
+  [[maybe_unused]] const ssize_t n = ::write(g_terminal_fd, text.data(), text.size());
 }
 
 TerminalModes::~TerminalModes() {
   restore_terminal();
+  g_terminal_fd = -1;
   std::signal(SIGTSTP, SIG_DFL);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string_view>
 
 #include <termios.h>
@@ -39,11 +40,15 @@ class GracefulInterrupt {
 /// to it then (cursor shown, bracketed paste off).
 class TerminalModes {
  public:
-  /// Switches the terminal `fd` to `modes`.
-  TerminalModes(int fd, const termios& modes, std::string_view enter, std::string_view restore);
+  TerminalModes(int fd, std::string_view restore);
   ~TerminalModes();
   TerminalModes(const TerminalModes&) = delete;
   TerminalModes& operator=(const TerminalModes&) = delete;
+
+  /// The modes that the terminal had; nothing when it has none to change.
+  std::optional<termios> original() const;
+  /// Switches the terminal to `modes` and writes `text` to it. Input that was typed ahead is kept.
+  void set(const termios& modes, std::string_view text);
 };
 
 /// Gives the terminal back for a while (another program uses it) and takes it again.
