@@ -46,6 +46,7 @@ struct alignas(32) ActTile32 {
 struct alignas(32) ActTile256 {
   std::int8_t q[64][kTileRows][4];
   std::int16_t sum32[4][kTileRows][2];  ///< sums of 32 q, by pairs
+  std::int16_t sum16[8][kTileRows][2];  ///< sums of 16 q, by pairs
   std::int32_t
       offset16[16][kTileRows];  ///< -32 * sum of 16 q: what an unsigned weight w + 32 adds too much
   float d[kTileRows];

@@ -1,10 +1,11 @@
-/// Q4_K, Q5_K and Q6_K on AVX-512 with VNNI.
+/// Types in blocks of 256 on AVX-512 with VNNI: Q2_K to Q6_K and IQ4_XS.
 ///
 /// Up to four rows (decode): integer dots straight on the file's blocks, several far rows at once.
 /// More rows: sixteen weight rows are unpacked once into a panel (row r in lane r, four values of k
 /// a lane), then tiles of sixteen weight rows by eight token rows run on registers: the panel's
 /// vector is loaded once and multiplied by each row's four bytes, broadcast. Scales are applied in
-/// f32 per group, the rows' own scales per 256. Techniques: VNNI on nibbles and int16 scales as in
+/// f32 per group (those of Q2_K and Q3_K are multiplied into the panel's bytes), the rows' own
+/// scales per 256. Techniques: VNNI on nibbles and int16 scales as in
 /// ik_llama.cpp's and our own measured sketches.
 
 #include "backends/cpu/kernels/decode_k_avx512.h"
@@ -57,6 +58,8 @@ void convert_into_tile(const float* x, ActTile256& out, std::uint32_t t) {
     out.offset16[j][t] = -32 * sum16[j];
   }
   for (int j = 0; j < 8; ++j) {
+    out.sum16[j][t][0] = static_cast<std::int16_t>(sum16[2 * j]);
+    out.sum16[j][t][1] = static_cast<std::int16_t>(sum16[2 * j + 1]);
     out.sum32[j / 2][t][j % 2] = static_cast<std::int16_t>(sum16[2 * j] + sum16[2 * j + 1]);
   }
 }
@@ -151,6 +154,36 @@ inline void block_sums(const Panel16& w, const ActTile256& x, __m512 (&sum)[kRow
   }
 }
 
+template <int kRows>
+inline void block_sums(const PanelScaled& w, const ActTile256& x, __m512 (&sum)[kRows]) {
+  __m512i acc[kRows];
+  __m512i mins[kRows];
+#pragma GCC unroll 8
+  for (int n = 0; n < kRows; ++n) {
+    acc[n] = _mm512_setzero_si512();
+    mins[n] = _mm512_setzero_si512();
+  }
+#pragma GCC unroll 4
+  for (int s = 0; s < 64; ++s) {
+    dot_step(acc, w.q[s], x.q[s]);
+  }
+#pragma GCC unroll 2
+  for (int j = 0; j < 8; ++j) {
+    const __m512i min = _mm512_load_si512(w.min[j]);
+#pragma GCC unroll 8
+    for (int n = 0; n < kRows; ++n) {
+      mins[n] = _mm512_dpwssd_epi32(mins[n], min, broadcast32(x.sum16[j][n]));
+    }
+  }
+  const __m512 d = _mm512_load_ps(w.d);
+  const __m512 dmin = _mm512_load_ps(w.dmin);
+#pragma GCC unroll 8
+  for (int n = 0; n < kRows; ++n) {
+    sum[n] = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(mins[n]), dmin,
+                              _mm512_mul_ps(_mm512_cvtepi32_ps(acc[n]), d));
+  }
+}
+
 /// One register tile: sixteen weight rows by kRows token rows over all of k.
 template <class Type, int kRows>
 void run_tile(const MatMulArgs& args, const typename Type::Panel* panel, const ActTile256* x,
@@ -211,6 +244,18 @@ template <>
 struct DotOf<Q6K> {
   using type = SixBitDot;
 };
+template <>
+struct DotOf<Q2K> {
+  using type = CrumbDot<Q2K>;
+};
+template <>
+struct DotOf<Q3K> {
+  using type = CrumbDot<Q3K>;
+};
+template <>
+struct DotOf<Iq4Xs> {
+  using type = Iq4XsDot;
+};
 
 template <class Type>
 void run(const MatMulArgs& args, std::uint32_t begin, std::uint32_t end, std::byte* scratch) {
@@ -240,8 +285,10 @@ constexpr MatMulKernel make_kernel(DType weight) {
           run<Type>};
 }
 
-constexpr MatMulKernel kKernels[] = {make_kernel<Q4K>(DType::q4_k), make_kernel<Q5K>(DType::q5_k),
-                                     make_kernel<Q6K>(DType::q6_k)};
+constexpr MatMulKernel kKernels[] = {
+    make_kernel<Q4K>(DType::q4_k), make_kernel<Q5K>(DType::q5_k),
+    make_kernel<Q6K>(DType::q6_k), make_kernel<Q2K>(DType::q2_k),
+    make_kernel<Q3K>(DType::q3_k), make_kernel<Iq4Xs>(DType::iq4_xs)};
 
 }  // namespace
 

@@ -109,14 +109,15 @@ void unpack_table(const std::uint8_t* b, const std::int8_t (&table)[16], Unpacke
   }
 }
 
+constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                        1,    13,   25,  38,  53,  69,  89,  113};
+
 struct Iq4Nl {
   static constexpr std::uint32_t kBlock = 32, kGroup = 32, kBytes = 18;
   static constexpr bool kHasMin = false;
-  static constexpr std::int8_t kTable[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                             1,    13,   25,  38,  53,  69,  89,  113};
   static void unpack(const std::uint8_t* b, Unpacked& out) {
     out.scale[0] = load_half(b);
-    unpack_table<2>(b, kTable, out);
+    unpack_table<2>(b, kIq4Values, out);
   }
 };
 
@@ -197,6 +198,71 @@ struct Q6K {
   }
 };
 
+/// Two bits of every byte: each 32 bytes hold four groups of 32 values.
+void unpack_crumbs(const std::uint8_t* quants, Unpacked& out) {
+  for (int h = 0; h < 2; ++h) {
+    for (int pair = 0; pair < 4; ++pair) {
+      for (int i = 0; i < 32; ++i) {
+        out.q[128 * h + 32 * pair + i] =
+            static_cast<std::int8_t>(quants[32 * h + i] >> 2 * pair & 3);
+      }
+    }
+  }
+}
+
+struct Q2K {
+  static constexpr std::uint32_t kBlock = 256, kGroup = 16, kBytes = 84;
+  static constexpr bool kHasMin = true;
+  static void unpack(const std::uint8_t* b, Unpacked& out) {
+    const float d = load_half(b + 80);
+    const float dmin = load_half(b + 82);
+    for (int j = 0; j < 16; ++j) {
+      out.scale[j] = d * static_cast<float>(b[j] & 15);
+      out.min[j] = dmin * static_cast<float>(b[j] >> 4);
+    }
+    unpack_crumbs(b + 16, out);
+  }
+};
+
+struct Q3K {
+  static constexpr std::uint32_t kBlock = 256, kGroup = 16, kBytes = 110;
+  static constexpr bool kHasMin = false;
+  static void unpack(const std::uint8_t* b, Unpacked& out) {
+    const float d = load_half(b + 108);
+    const std::uint8_t* s = b + 96;
+    for (int j = 0; j < 16; ++j) {
+      const int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
+      const int high = s[8 + j % 4] >> 2 * (j / 4) & 3;
+      out.scale[j] = d * static_cast<float>((low | high << 4) - 32);
+    }
+    unpack_crumbs(b + 32, out);
+    for (int g = 0; g < 8; ++g) {
+      for (int i = 0; i < 32; ++i) {
+        const int top = (b[i] >> g & 1) << 2;
+        out.q[32 * g + i] = static_cast<std::int8_t>((out.q[32 * g + i] | top) - 4);
+      }
+    }
+  }
+};
+
+struct Iq4Xs {
+  static constexpr std::uint32_t kBlock = 256, kGroup = 32, kBytes = 136;
+  static constexpr bool kHasMin = false;
+  static void unpack(const std::uint8_t* b, Unpacked& out) {
+    const float d = load_half(b);
+    const int top = load_u16(b + 2);
+    for (int j = 0; j < 8; ++j) {
+      const int low = b[4 + j / 2] >> 4 * (j % 2) & 15;
+      const int high = top >> 2 * j & 3;
+      out.scale[j] = d * static_cast<float>((low | high << 4) - 32);
+      for (int i = 0; i < 16; ++i) {
+        out.q[32 * j + i] = kIq4Values[b[8 + 16 * j + i] & 15];
+        out.q[32 * j + 16 + i] = kIq4Values[b[8 + 16 * j + i] >> 4];
+      }
+    }
+  }
+};
+
 // ---- activations ----
 
 /// Quantises n values and returns their scale. Compares as integers, so that NaN and Inf are the
@@ -258,11 +324,13 @@ void convert(const float* x, std::uint64_t x_stride, std::uint32_t, std::uint32_
 
 // ---- products ----
 
+template <std::uint32_t kGroup>
 inline float sum_of_group(const ActRow32& x, std::uint32_t) {
   return x.d_sum;
 }
+template <std::uint32_t kGroup>
 inline float sum_of_group(const ActRow256& x, std::uint32_t group) {
-  return x.d * static_cast<float>(x.sum32[group]);  // types with minima have groups of 32
+  return x.d * static_cast<float>(kGroup == 32 ? x.sum32[group] : x.sum16[group]);
 }
 
 #if defined(__SSE4_1__)
@@ -310,7 +378,7 @@ float dot_block(const Unpacked& w, const Row& x) {
   float mins = 0.0f;
   if (Type::kHasMin) {
     for (std::uint32_t g = 0; g < Type::kBlock / Type::kGroup; ++g) {
-      mins += w.min[g] * sum_of_group(x, g);
+      mins += w.min[g] * sum_of_group<Type::kGroup>(x, g);
     }
   }
   return scaled_dots<Type>(w, x.q) * x.d - mins;
@@ -366,7 +434,9 @@ constexpr MatMulKernel kKernels[] = {
     make_kernel<Q41>(DType::q4_1),    make_kernel<Q50>(DType::q5_0),
     make_kernel<Q51>(DType::q5_1),    make_kernel<Iq4Nl>(DType::iq4_nl),
     make_kernel<Mxfp4>(DType::mxfp4), make_kernel<Q4K>(DType::q4_k),
-    make_kernel<Q5K>(DType::q5_k),    make_kernel<Q6K>(DType::q6_k)};
+    make_kernel<Q5K>(DType::q5_k),    make_kernel<Q6K>(DType::q6_k),
+    make_kernel<Q2K>(DType::q2_k),    make_kernel<Q3K>(DType::q3_k),
+    make_kernel<Iq4Xs>(DType::iq4_xs)};
 
 }  // namespace
 

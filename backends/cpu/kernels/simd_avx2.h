@@ -238,12 +238,13 @@ inline __m256i dot_pairs(__m256i w, const void* x) {
   return _mm256_maddubs_epi16(w, _mm256_set1_epi32(static_cast<int>(load_u32(x))));
 }
 
-/// acc[n] += dots of kSteps steps with row t + n of the tile. Pair sums of kWiden steps fit int16
-/// together, then they are widened.
+/// acc[n] += scale * dots of kSteps steps with row t + n of the tile. Pair sums of kWiden steps fit
+/// int16 together, then they are widened by a multiplication with `scale` (int16, the same in both
+/// halves of a lane).
 template <int kSteps, int kWiden, int kRows>
 inline void dot_unsigned(__m256i (&acc)[kRows], const std::uint8_t (*w)[kLanes][4],
-                         const std::int8_t (*x)[kTileRows][4], std::uint32_t t) {
-  const __m256i one = _mm256_set1_epi16(1);
+                         const std::int8_t (*x)[kTileRows][4], std::uint32_t t,
+                         __m256i scale = _mm256_set1_epi16(1)) {
 #pragma GCC unroll 8
   for (int s = 0; s < kSteps; s += kWiden) {
     __m256i pairs[kRows];
@@ -263,7 +264,7 @@ inline void dot_unsigned(__m256i (&acc)[kRows], const std::uint8_t (*w)[kLanes][
     }
 #pragma GCC unroll 4
     for (int n = 0; n < kRows; ++n) {
-      acc[n] = _mm256_add_epi32(acc[n], _mm256_madd_epi16(pairs[n], one));
+      acc[n] = _mm256_add_epi32(acc[n], _mm256_madd_epi16(pairs[n], scale));
     }
   }
 }
