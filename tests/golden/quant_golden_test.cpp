@@ -1,5 +1,10 @@
 // Every weight type in a whole model: dequantised on the reference backend, with 8-bit activations
 // on the CPU.
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
@@ -54,27 +59,30 @@ void run_type(const std::string& name) {
   fmt::print("{}: {} prompts x pieces x backends\n", name, cases);
 }
 
-TEST(QuantGolden, F16AndBf16) {
-  run_type("F16_BF16");
+/// Every model of the folder, so that a new file cannot be forgotten here.
+std::vector<std::string> names() {
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(golden::data_dir() / "quant")) {
+    if (entry.path().extension() == ".gguf") {
+      found.push_back(entry.path().stem().string());
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
 }
-TEST(QuantGolden, Q8_0) {
-  run_type("Q8_0");
+
+TEST(QuantGoldenFiles, AreAllThere) {
+  EXPECT_EQ(names().size(), 23u);
 }
-TEST(QuantGolden, Q4_0) {
-  run_type("Q4_0");
+
+class QuantGolden : public testing::TestWithParam<std::string> {};
+
+TEST_P(QuantGolden, AgreesWithTheReferenceEngine) {
+  run_type(GetParam());
 }
-TEST(QuantGolden, Q4_1) {
-  run_type("Q4_1");
-}
-TEST(QuantGolden, Q4_K) {
-  run_type("Q4_K");
-}
-TEST(QuantGolden, Q5_K) {
-  run_type("Q5_K");
-}
-TEST(QuantGolden, Q6_K) {
-  run_type("Q6_K");
-}
+
+INSTANTIATE_TEST_SUITE_P(Files, QuantGolden, testing::ValuesIn(names()),
+                         [](const testing::TestParamInfo<std::string>& p) { return p.param; });
 
 }  // namespace
 }  // namespace lm
