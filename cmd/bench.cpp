@@ -66,7 +66,7 @@ class Bench {
         [this, n](Sequence& sequence) -> Result<void> {
           // The next token is fresh and random, whatever was sampled: experts and caches see no
           // favourite path. Sampling is part of a step's price all the same.
-          Sampler sampler(SamplerParams{}, session_.model().n_vocab());
+          Sampler sampler(SamplerParams{});
           constexpr std::uint32_t kFirstRow[] = {0};
           for (std::uint32_t i = 0; i < n; ++i) {
             const std::vector<Token> token = random_tokens(1);

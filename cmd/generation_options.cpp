@@ -86,7 +86,7 @@ Result<void> GenerationOptions::set(std::string_view name, std::string_view valu
 
 Result<void> GenerationOptions::set_all(const ParameterTexts& texts) {
   for (const auto& [name, values] : texts) {
-    if (is_retired_parameter(name)) {
+    if (is_retired_parameter(name) && !is_parameter(name)) {
       continue;
     }
     if (name == "stop") {

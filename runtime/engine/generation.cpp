@@ -1,6 +1,7 @@
 #include "runtime/engine/generation.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -27,7 +28,7 @@ Generation::Generation(Request request, const Tokenizer& tokenizer, std::uint32_
       tokenizer_(tokenizer),
       n_ctx_(n_ctx),
       arrived_(arrived),
-      sampler_(request_.sampler, tokenizer.n_vocab()),
+      sampler_(request_.sampler, &tokenizer),
       detokenizer_(tokenizer, request_.stop),
       thinking_(request_.thinking_open, request_.thinking_close, request_.starts_in_thinking),
       max_tokens_(token_limit(request_.max_tokens, n_ctx)) {
@@ -54,6 +55,16 @@ Result<void> Generation::encode() {
     if (token < 0 || token >= n_vocab) {
       return fail(ErrorCode::invalid_argument, "prompt",
                   fmt::format("token {} is not below {}", token, n_vocab));
+    }
+  }
+  if (request_.top_logprobs > kMaxTopLogprobs) {
+    return fail(ErrorCode::invalid_argument, "top_logprobs",
+                fmt::format("{} is more than {}", request_.top_logprobs, kMaxTopLogprobs));
+  }
+  for (const LogitBias& bias : request_.sampler.logit_bias) {
+    if (bias.token < 0 || bias.token >= n_vocab) {
+      return fail(ErrorCode::invalid_argument, "logit_bias",
+                  fmt::format("token {} is not below {}", bias.token, n_vocab));
     }
   }
   stats_.prompt_tokens = static_cast<std::uint32_t>(tokens_.size());
@@ -116,6 +127,10 @@ void Generation::take_logits(std::span<const float> logits) {
     finish(Finish::stop);
     return;
   }
+  if (request_.logprobs) {
+    logprobs_.push_back(
+        token_logprobs(logits, *picked, request_.top_logprobs, tokenizer_, logprob_scan_));
+  }
   sampler_.accept(*picked);
   tokens_.push_back(*picked);
   emit_text(detokenizer_.push(*picked));
@@ -140,6 +155,7 @@ void Generation::emit_pieces(std::vector<ThinkingSplitter::Piece> pieces) {
     event.id = request_.id;
     event.kind = piece.thinking ? Event::Kind::thinking : Event::Kind::content;
     event.text = std::move(piece.text);
+    event.logprobs = std::exchange(logprobs_, {});
     events.push_back(std::move(event));
   }
 }

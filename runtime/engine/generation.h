@@ -11,6 +11,7 @@
 #include "runtime/engine/messages.h"
 #include "runtime/engine/thinking.h"
 #include "runtime/kv/sequence.h"
+#include "runtime/sample/sampler.h"
 #include "runtime/tokenizer/detokenizer.h"
 
 namespace lm {
@@ -73,6 +74,8 @@ class Generation {
   std::vector<Token> tokens_;
   std::vector<std::uint8_t> allowed_;  ///< empty, or a mask without the suppressed tokens
   Sampler sampler_;
+  LogitScan logprob_scan_;
+  std::vector<TokenLogprobs> logprobs_;  ///< of tokens whose text is not out yet
   Detokenizer detokenizer_;
   ThinkingSplitter thinking_;
   std::uint32_t generated_ = 0;

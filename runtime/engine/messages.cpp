@@ -29,6 +29,12 @@ class Writer {
     integer(static_cast<std::uint32_t>(value.size()));
     bytes += value;
   }
+  void texts(const std::vector<std::string>& values) {
+    integer(static_cast<std::uint32_t>(values.size()));
+    for (const std::string& value : values) {
+      text(value);
+    }
+  }
   std::string bytes;
 };
 
@@ -60,6 +66,13 @@ class Reader {
   std::string text() {
     const auto n = integer<std::uint32_t>();
     return take(n) ? std::string(taken_) : std::string();
+  }
+  std::vector<std::string> texts() {
+    std::vector<std::string> values;
+    for (std::uint32_t n = count(4), i = 0; i < n && ok; ++i) {
+      values.push_back(text());
+    }
+    return values;
   }
   /// Count of a list whose elements take at least `min_bytes` each.
   std::uint32_t count(std::size_t min_bytes) {
@@ -94,6 +107,21 @@ void put(Writer& w, const SamplerParams& p) {
   w.real(p.presence_penalty);
   w.real(p.frequency_penalty);
   w.integer(p.seed);
+  w.integer(static_cast<std::uint32_t>(p.logit_bias.size()));
+  for (const LogitBias& bias : p.logit_bias) {
+    w.integer(bias.token);
+    w.real(bias.bias);
+  }
+  w.real(p.xtc_probability);
+  w.real(p.xtc_threshold);
+  w.real(p.dry_multiplier);
+  w.real(p.dry_base);
+  w.integer(p.dry_allowed_length);
+  w.integer(p.dry_penalty_last_n);
+  w.texts(p.dry_sequence_breakers);
+  w.integer(p.mirostat);
+  w.real(p.mirostat_tau);
+  w.real(p.mirostat_eta);
 }
 
 SamplerParams get_sampler(Reader& r) {
@@ -108,7 +136,60 @@ SamplerParams get_sampler(Reader& r) {
   p.presence_penalty = r.real();
   p.frequency_penalty = r.real();
   p.seed = r.integer<std::int64_t>();
+  for (std::uint32_t n = r.count(12), i = 0; i < n && r.ok; ++i) {
+    const auto token = r.integer<Token>();
+    p.logit_bias.push_back({token, static_cast<float>(r.real())});
+  }
+  p.xtc_probability = r.real();
+  p.xtc_threshold = r.real();
+  p.dry_multiplier = r.real();
+  p.dry_base = r.real();
+  p.dry_allowed_length = r.integer<std::int32_t>();
+  p.dry_penalty_last_n = r.integer<std::int32_t>();
+  p.dry_sequence_breakers = r.texts();
+  p.mirostat = r.integer<std::int32_t>();
+  p.mirostat_tau = r.real();
+  p.mirostat_eta = r.real();
   return p;
+}
+
+void put(Writer& w, const TokenLogprob& entry) {
+  w.integer(entry.id);
+  w.real(entry.logprob);
+  w.text(entry.bytes);
+}
+
+TokenLogprob get_logprob(Reader& r) {
+  TokenLogprob entry;
+  entry.id = r.integer<Token>();
+  entry.logprob = static_cast<float>(r.real());
+  entry.bytes = r.text();
+  return entry;
+}
+
+void put(Writer& w, const std::vector<TokenLogprobs>& tokens) {
+  w.integer(static_cast<std::uint32_t>(tokens.size()));
+  for (const TokenLogprobs& token : tokens) {
+    put(w, token.chosen);
+    w.integer(static_cast<std::uint32_t>(token.top.size()));
+    for (const TokenLogprob& other : token.top) {
+      put(w, other);
+    }
+  }
+}
+
+std::vector<TokenLogprobs> get_logprobs(Reader& r) {
+  constexpr std::size_t kEntryBytes = 16;
+  std::vector<TokenLogprobs> tokens;
+  for (std::uint32_t n = r.count(kEntryBytes + 4), i = 0; i < n && r.ok; ++i) {
+    TokenLogprobs token;
+    token.chosen = get_logprob(r);
+    for (std::uint32_t n_top = r.count(kEntryBytes), j = 0; j < n_top && r.ok; ++j) {
+      token.top.push_back(get_logprob(r));
+    }
+    tokens.push_back(std::move(token));
+  }
+  return tokens;
 }
 
 void put(Writer& w, const Request& q) {
@@ -127,10 +208,9 @@ void put(Writer& w, const Request& q) {
   }
   w.boolean(q.add_bos);
   put(w, q.sampler);
-  w.integer(static_cast<std::uint32_t>(q.stop.size()));
-  for (const std::string& stop : q.stop) {
-    w.text(stop);
-  }
+  w.boolean(q.logprobs);
+  w.integer(q.top_logprobs);
+  w.texts(q.stop);
   w.integer(q.max_tokens);
   w.enumeration(q.overflow);
   w.boolean(q.shift);
@@ -157,9 +237,9 @@ Request get_request(Reader& r) {
   }
   q.add_bos = r.boolean();
   q.sampler = get_sampler(r);
-  for (std::uint32_t n = r.count(4), i = 0; i < n && r.ok; ++i) {
-    q.stop.push_back(r.text());
-  }
+  q.logprobs = r.boolean();
+  q.top_logprobs = r.integer<std::uint8_t>();
+  q.stop = r.texts();
   q.max_tokens = r.integer<std::int32_t>();
   q.overflow = r.enumeration(Overflow::truncate_front);
   q.shift = r.boolean();
@@ -199,6 +279,7 @@ std::string encode(const Event& event) {
   w.integer(event.id);
   w.enumeration(event.kind);
   w.text(event.text);
+  put(w, event.logprobs);
   const Stats& s = event.stats;
   for (const std::uint32_t n : {s.prompt_tokens, s.cached_tokens, s.generated_tokens,
                                 s.truncated_tokens, s.context_used, s.context_size}) {
@@ -252,6 +333,7 @@ Result<Event> decode_event(std::string_view bytes) {
   event.id = r.integer<RequestId>();
   event.kind = r.enumeration(Event::Kind::done);
   event.text = r.text();
+  event.logprobs = get_logprobs(r);
   Stats& s = event.stats;
   for (std::uint32_t* n : {&s.prompt_tokens, &s.cached_tokens, &s.generated_tokens,
                            &s.truncated_tokens, &s.context_used, &s.context_size}) {

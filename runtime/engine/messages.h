@@ -11,7 +11,8 @@
 
 #include "backends/error.h"
 #include "runtime/chat/prompt.h"
-#include "runtime/sample/sampler.h"
+#include "runtime/sample/logprobs.h"
+#include "runtime/sample/sampler_params.h"
 
 namespace lm {
 
@@ -31,6 +32,8 @@ struct Request {
   bool add_bos =
       true;  ///< put BOS in front of `prompt` when the vocabulary wants one and it is not there
   SamplerParams sampler;
+  bool logprobs = false;          ///< content and thinking events carry those of their tokens
+  std::uint8_t top_logprobs = 0;  ///< alternatives a token, at most kMaxTopLogprobs
   std::vector<std::string> stop;  ///< generation ends before any of these; they are never emitted
   std::int32_t max_tokens =
       -1;  ///< -1: until stop, at most 10 x n_ctx; 0: evaluate the prompt only
@@ -79,7 +82,10 @@ struct Event {
   RequestId id = 0;
   Kind kind = Kind::content;
   std::string text;  ///< content, thinking: complete UTF-8; warning: the sentence; tool_call: JSON
-  Stats stats;       ///< kinds stats and done
+  /// Kinds content and thinking, when asked for: the tokens that this text completes. Tokens of a
+  /// stop string are left out, as their text is.
+  std::vector<TokenLogprobs> logprobs;
+  Stats stats;                   ///< kinds stats and done
   Finish finish = Finish::stop;  ///< kind done
   std::string stop_string;       ///< kind done: the stop string that ended it, or empty
   Error error;                   ///< kind error

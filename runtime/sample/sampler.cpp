@@ -5,6 +5,8 @@
 
 #include <fmt/core.h>
 
+#include "runtime/sample/cuts.h"
+
 namespace lm {
 namespace {
 
@@ -12,77 +14,6 @@ namespace {
 /// std::uniform_real_distribution is not.
 double uniform(std::mt19937_64& random) {
   return static_cast<double>(random() >> 11) * 0x1.0p-53;
-}
-
-bool better(const Candidate& a, const Candidate& b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-}
-
-/// Probabilities of candidates sorted by logit, summing to 1.
-std::vector<double> softmax(const std::vector<Candidate>& sorted) {
-  std::vector<double> p(sorted.size());
-  const double top = sorted.front().logit;
-  double sum = 0.0;
-  for (std::size_t i = 0; i < sorted.size(); ++i) {
-    p[i] = std::exp(static_cast<double>(sorted[i].logit) - top);
-    sum += p[i];
-  }
-  for (double& value : p) {
-    value /= sum;
-  }
-  return p;
-}
-
-/// Keeps the shortest prefix whose probability reaches `top_p`.
-void cut_top_p(std::vector<Candidate>& sorted, double top_p) {
-  const std::vector<double> p = softmax(sorted);
-  double sum = 0.0;
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    sum += p[i];
-    if (sum >= top_p) {
-      sorted.resize(i + 1);
-      return;
-    }
-  }
-}
-
-/// Keeps what is at least `min_p` times as likely as the best.
-void cut_min_p(std::vector<Candidate>& sorted, double min_p) {
-  const double floor = static_cast<double>(sorted.front().logit) + std::log(min_p);
-  std::size_t n = 1;
-  while (n < sorted.size() && static_cast<double>(sorted[n].logit) >= floor) {
-    ++n;
-  }
-  sorted.resize(n);
-}
-
-/// Keeps the tokens whose surprise is nearest to the expected one, until their probability reaches
-/// `typical_p`. Source: locally typical sampling (Meister et al. 2022).
-void cut_typical(std::vector<Candidate>& sorted, double typical_p) {
-  const std::vector<double> p = softmax(sorted);
-  double entropy = 0.0;
-  for (const double value : p) {
-    entropy -= value > 0.0 ? value * std::log(value) : 0.0;
-  }
-  std::vector<std::size_t> order(p.size());
-  std::vector<double> distance(p.size());
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    order[i] = i;
-    distance[i] = p[i] > 0.0 ? std::abs(-std::log(p[i]) - entropy) : HUGE_VAL;
-  }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return distance[a] < distance[b]; });
-  std::vector<Candidate> kept;
-  double sum = 0.0;
-  for (const std::size_t i : order) {
-    kept.push_back(sorted[i]);
-    sum += p[i];
-    if (sum >= typical_p) {
-      break;
-    }
-  }
-  std::sort(kept.begin(), kept.end(), better);
-  sorted = std::move(kept);
 }
 
 std::uint64_t choose_seed(std::int64_t seed) {
@@ -93,126 +24,198 @@ std::uint64_t choose_seed(std::int64_t seed) {
   return (std::uint64_t{device()} << 32 | device()) & 0x7fffffffffffffffu;
 }
 
+std::unexpected<Error> nothing_allowed() {
+  return fail(ErrorCode::bad_value, "sampler", "no token is allowed here");
+}
+
+double probability_of(std::span<const Weighted> weights, Token token) {
+  const auto at = std::ranges::find(weights, token, &Weighted::id);
+  return at == weights.end() ? 0.0 : at->p;
+}
+
 }  // namespace
 
-Sampler::Sampler(const SamplerParams& params, std::size_t n_vocab)
-    : params_(params), seed_(choose_seed(params.seed)), random_(seed_) {
-  const bool penalised = params.repeat_penalty != 1.0 || params.presence_penalty != 0.0 ||
-                         params.frequency_penalty != 0.0;
-  if (penalised && params.repeat_last_n != 0) {
-    count_.assign(n_vocab, 0);
-  }
-}
+Sampler::Sampler(const SamplerParams& params, const Tokenizer* tokenizer)
+    : params_(params),
+      seed_(choose_seed(params.seed)),
+      random_(seed_),
+      penalty_(params),
+      dry_(params, tokenizer),
+      mirostat_(params.mirostat_tau, params.mirostat_eta) {}
 
 void Sampler::accept(Token token) {
-  if (count_.empty() || token < 0 || static_cast<std::size_t>(token) >= count_.size()) {
-    return;
-  }
-  ++count_[static_cast<std::size_t>(token)];
-  const auto limit = static_cast<std::size_t>(std::max(params_.repeat_last_n, 0));
-  if (params_.repeat_last_n < 0 || history_.size() < limit) {
-    history_.push_back(token);
-    return;
-  }
-  --count_[static_cast<std::size_t>(history_[history_next_])];
-  history_[history_next_] = token;
-  history_next_ = (history_next_ + 1) % limit;
+  penalty_.accept(token);
+  dry_.accept(token);
 }
 
-void Sampler::apply_penalties(std::vector<Candidate>& candidates) const {
-  for (Candidate& candidate : candidates) {
-    const std::uint32_t n = count_[static_cast<std::size_t>(candidate.id)];
-    if (n == 0) {
-      continue;
+void Sampler::edit(LogitView logits) {
+  for (const LogitBias& bias : params_.logit_bias) {
+    if (float* const logit = logits.find(bias.token)) {
+      *logit += bias.bias;
     }
-    double logit = candidate.logit;
-    logit = logit > 0.0 ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
-    logit -= params_.presence_penalty + params_.frequency_penalty * n;
-    candidate.logit = static_cast<float>(logit);
   }
+  if (penalty_.active()) {
+    penalty_.apply(logits);
+  }
+  if (dry_.active()) {
+    dry_.apply(logits);
+  }
+}
+
+/// Changes logits where something asks for it and looks at all of them once.
+Result<void> Sampler::scan(std::span<const float> logits, std::span<const std::uint8_t> allowed) {
+  if (!allowed.empty() || edits()) {
+    edited_.assign(logits.begin(), logits.end());
+    for (std::size_t i = 0; i < allowed.size(); ++i) {
+      edited_[i] = allowed[i] != 0 ? edited_[i] : -HUGE_VALF;
+    }
+    edit(LogitView(edited_));
+    logits = edited_;
+  }
+  scan_.scan(logits);
+  if (!scan_.valid()) {
+    return fail(ErrorCode::non_finite, "logits", "are not finite");
+  }
+  if (scan_.best() == -HUGE_VALF) {
+    return nothing_allowed();
+  }
+  return {};
+}
+
+/// The candidates that cuts begin with: the top k, or what top-p alone keeps (then true), or all.
+bool Sampler::shortlist() {
+  constexpr std::size_t kFewEnough = 1024;
+  const bool cuts = params_.mirostat == 0;
+  if (cuts && params_.top_k > 0) {
+    scan_.top(static_cast<std::size_t>(params_.top_k), candidates_);
+    return false;
+  }
+  const bool typical = params_.typical_p > 0.0 && params_.typical_p < 1.0;
+  if (cuts && !typical && params_.top_p < 1.0) {
+    // Sorting a whole vocabulary takes ten milliseconds; the prefix is nearly always short.
+    scan_.top(kFewEnough, candidates_);
+    if (cut_top_p(candidates_, params_.top_p, scan_.log_sum_exp())) {
+      return true;
+    }
+  }
+  scan_.top(0, candidates_);
+  return false;
+}
+
+/// Candidates, best first, to weights: cuts, temperature, softmax.
+void Sampler::weigh(bool top_p_is_done) {
+  const bool mirostat = params_.mirostat != 0;
+  if (!mirostat) {
+    if (params_.typical_p > 0.0 && params_.typical_p < 1.0) {
+      cut_typical(candidates_, params_.typical_p);
+    }
+    if (params_.top_p < 1.0 && !top_p_is_done) {
+      cut_top_p(candidates_, params_.top_p);
+    }
+    if (params_.min_p > 0.0) {
+      cut_min_p(candidates_, std::min(params_.min_p, 1.0));
+    }
+    if (params_.xtc_probability > 0.0 && params_.xtc_threshold <= 0.5 &&
+        uniform(random_) < params_.xtc_probability) {
+      cut_xtc(candidates_, params_.xtc_threshold);
+    }
+  }
+  const std::vector<double> p = softmax(candidates_, params_.temperature);
+  weights_.clear();
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    weights_.push_back({candidates_[i].id, p[i]});
+  }
+  if (mirostat) {
+    mirostat_.cut(weights_);
+  }
+}
+
+Token Sampler::draw(std::span<const Weighted> weights) {
+  double r = uniform(random_);
+  std::size_t chosen = 0;
+  while (chosen + 1 < weights.size() && r >= weights[chosen].p) {
+    r -= weights[chosen++].p;
+  }
+  return weights[chosen].id;
+}
+
+/// What follows a choice from `weights_`.
+Token Sampler::settle(Token token) {
+  if (params_.mirostat != 0 && !greedy()) {
+    mirostat_.took(std::max(probability_of(weights_, token), 1e-30));
+  }
+  return token;
+}
+
+Result<std::span<const Weighted>> Sampler::distribution(std::span<const float> logits,
+                                                        std::span<const std::uint8_t> allowed) {
+  LM_CHECK(scan(logits, allowed));
+  if (greedy()) {
+    weights_.assign(1, {scan_.argmax(), 1.0});
+    return weights_;
+  }
+  weigh(shortlist());
+  return weights_;
 }
 
 Result<Token> Sampler::pick(std::span<const float> logits, std::span<const std::uint8_t> allowed) {
-  const bool greedy = params_.temperature <= 0.0 || params_.top_k == 1;
-  if (greedy && count_.empty() && allowed.empty()) {
-    // The common case of scripts and benchmarks: one pass, no list.
-    std::size_t best = 0;
-    bool finite = !logits.empty() && std::isfinite(logits[0]);
-    for (std::size_t i = 1; i < logits.size(); ++i) {
-      finite = finite && (std::isfinite(logits[i]) || logits[i] == -HUGE_VALF);
-      best = logits[i] > logits[best] ? i : best;
-    }
-    if (!finite &&
-        (logits.empty() || !std::isfinite(logits[best]) ||
-         std::any_of(logits.begin(), logits.end(), [](float v) { return std::isnan(v); }))) {
-      return fail(ErrorCode::non_finite, "logits", "are not finite");
-    }
-    return static_cast<Token>(best);
-  }
-  std::vector<Candidate> candidates = std::move(scratch_);
-  candidates.clear();
-  candidates.reserve(logits.size());
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (allowed.empty() || allowed[i] != 0) {
-      candidates.push_back({static_cast<Token>(i), logits[i]});
-    }
-  }
-  return pick(std::move(candidates));
+  LM_TRY(const std::span<const Weighted> weights, distribution(logits, allowed));
+  return weights.size() == 1 ? settle(weights.front().id) : settle(draw(weights));
 }
 
-Result<Token> Sampler::pick(std::vector<Candidate> candidates) {
-  for (const Candidate& candidate : candidates) {
+Result<Token> Sampler::pick(std::vector<Candidate> shortlist) {
+  for (const Candidate& candidate : shortlist) {
     if (std::isnan(candidate.logit) || candidate.logit == HUGE_VALF) {
       return fail(ErrorCode::non_finite, "logits",
                   fmt::format("are not finite (token {})", candidate.id));
     }
   }
-  std::erase_if(candidates, [](const Candidate& c) { return c.logit == -HUGE_VALF; });
-  if (candidates.empty()) {
-    return fail(ErrorCode::bad_value, "sampler", "no token is allowed here");
+  std::erase_if(shortlist, [](const Candidate& c) { return c.logit == -HUGE_VALF; });
+  if (shortlist.empty()) {
+    return nothing_allowed();
   }
-  if (!count_.empty()) {
-    apply_penalties(candidates);
+  if (edits()) {
+    edit(LogitView(shortlist));
   }
-  const bool greedy = params_.temperature <= 0.0 || params_.top_k == 1;
-  if (greedy) {
-    const Token token = std::min_element(candidates.begin(), candidates.end(), better)->id;
-    scratch_ = std::move(candidates);
-    return token;
+  candidates_ = std::move(shortlist);
+  std::sort(candidates_.begin(), candidates_.end(), better);
+  if (greedy()) {
+    return candidates_.front().id;
   }
+  if (params_.top_k > 0 && params_.mirostat == 0 &&
+      candidates_.size() > static_cast<std::size_t>(params_.top_k)) {
+    candidates_.resize(static_cast<std::size_t>(params_.top_k));
+  }
+  weigh(false);
+  return settle(weights_.size() == 1 ? weights_.front().id : draw(weights_));
+}
 
-  const std::size_t n = candidates.size();
-  const std::size_t keep =
-      params_.top_k > 0 ? std::min<std::size_t>(static_cast<std::size_t>(params_.top_k), n) : n;
-  if (keep < n) {
-    std::nth_element(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(keep),
-                     candidates.end(), better);
-    candidates.resize(keep);
+Result<Sampler::Verdict> Sampler::verify(std::span<const float> logits,
+                                         std::span<const std::uint8_t> allowed, Token drafted,
+                                         std::span<const Weighted> q) {
+  LM_TRY(const std::span<const Weighted> p, distribution(logits, allowed));
+  const double p_drafted = probability_of(p, drafted);
+  const double q_drafted = probability_of(q, drafted);
+  if (q_drafted > 0.0 && uniform(random_) * q_drafted < p_drafted) {
+    return Verdict{settle(drafted), true};
   }
-  std::sort(candidates.begin(), candidates.end(), better);
-  if (params_.typical_p > 0.0 && params_.typical_p < 1.0) {
-    cut_typical(candidates, params_.typical_p);
+  rest_.clear();
+  double sum = 0.0;
+  for (const Weighted& candidate : p) {
+    const double left = candidate.p - probability_of(q, candidate.id);
+    if (left > 0.0) {
+      rest_.push_back({candidate.id, left});
+      sum += left;
+    }
   }
-  if (params_.top_p < 1.0) {
-    cut_top_p(candidates, params_.top_p);
+  if (rest_.empty()) {
+    // p equals q to the last bit: rejection then has no probability but that of rounding.
+    return Verdict{settle(draw(p)), false};
   }
-  if (params_.min_p > 0.0) {
-    cut_min_p(candidates, std::min(params_.min_p, 1.0));
+  for (Weighted& candidate : rest_) {
+    candidate.p /= sum;
   }
-
-  for (Candidate& candidate : candidates) {
-    candidate.logit =
-        static_cast<float>(static_cast<double>(candidate.logit) / params_.temperature);
-  }
-  const std::vector<double> p = softmax(candidates);
-  double r = uniform(random_);
-  std::size_t chosen = 0;
-  while (chosen + 1 < p.size() && r >= p[chosen]) {
-    r -= p[chosen++];
-  }
-  const Token token = candidates[chosen].id;
-  scratch_ = std::move(candidates);
-  return token;
+  return Verdict{settle(draw(rest_)), false};
 }
 
 }  // namespace lm

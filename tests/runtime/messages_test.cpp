@@ -17,6 +17,14 @@ Request sample_request() {
   q.add_bos = false;
   q.sampler.temperature = 0.25;
   q.sampler.seed = 99;
+  q.sampler.logit_bias = {{3, -1.5f}, {70000, 100.0f}};
+  q.sampler.xtc_probability = 0.5;
+  q.sampler.dry_multiplier = 0.8;
+  q.sampler.dry_sequence_breakers = {"\n", "--"};
+  q.sampler.mirostat = 2;
+  q.sampler.mirostat_eta = 0.2;
+  q.logprobs = true;
+  q.top_logprobs = 20;
   q.stop = {"###", ""};
   q.max_tokens = -1;
   q.overflow = Overflow::truncate_front;
@@ -43,6 +51,14 @@ TEST(Messages, RequestSurvivesTheWire) {
   EXPECT_EQ(r.add_bos, q.add_bos);
   EXPECT_EQ(r.sampler.temperature, q.sampler.temperature);
   EXPECT_EQ(r.sampler.seed, q.sampler.seed);
+  EXPECT_EQ(r.sampler.logit_bias, q.sampler.logit_bias);
+  EXPECT_EQ(r.sampler.xtc_probability, 0.5);
+  EXPECT_EQ(r.sampler.dry_multiplier, 0.8);
+  EXPECT_EQ(r.sampler.dry_sequence_breakers, q.sampler.dry_sequence_breakers);
+  EXPECT_EQ(r.sampler.mirostat, 2);
+  EXPECT_EQ(r.sampler.mirostat_eta, 0.2);
+  EXPECT_TRUE(r.logprobs);
+  EXPECT_EQ(r.top_logprobs, 20);
   EXPECT_EQ(r.stop, q.stop);
   EXPECT_EQ(r.max_tokens, -1);
   EXPECT_EQ(r.overflow, Overflow::truncate_front);
@@ -63,6 +79,8 @@ TEST(Messages, EventSurvivesTheWire) {
   e.id = 3;
   e.kind = Event::Kind::error;
   e.text = "héllo";
+  e.logprobs = {{{5, -0.25f, "h\xc3"}, {{5, -0.25f, "h\xc3"}, {6, -1.5f, ""}}},
+                {{7, 0.0f, "o"}, {}}};
   e.stats.prompt_tokens = 12;
   e.stats.generation_ns = 1ull << 40;
   e.finish = Finish::cancelled;
@@ -71,6 +89,7 @@ TEST(Messages, EventSurvivesTheWire) {
   const auto d = decode_event(encode(e));
   ASSERT_TRUE(d);
   EXPECT_EQ(d->text, e.text);
+  EXPECT_EQ(d->logprobs, e.logprobs);
   EXPECT_EQ(d->stats.prompt_tokens, 12u);
   EXPECT_EQ(d->stats.generation_ns, 1ull << 40);
   EXPECT_EQ(d->finish, Finish::cancelled);

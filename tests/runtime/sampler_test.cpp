@@ -20,7 +20,7 @@ SamplerParams plain(double temperature) {
 }
 
 std::map<Token, int> draw(const SamplerParams& params, const std::vector<float>& logits, int n) {
-  Sampler sampler(params, logits.size());
+  Sampler sampler(params);
   std::map<Token, int> seen;
   for (int i = 0; i < n; ++i) {
     ++seen[*sampler.pick(logits)];
@@ -29,7 +29,7 @@ std::map<Token, int> draw(const SamplerParams& params, const std::vector<float>&
 }
 
 TEST(Sampler, GreedyTakesTheFirstOfTheBest) {
-  Sampler sampler(plain(0.0), 4);
+  Sampler sampler(plain(0.0));
   EXPECT_EQ(*sampler.pick(std::vector<float>{1.0f, 3.0f, 3.0f, 2.0f}), 1);
 }
 
@@ -52,7 +52,7 @@ TEST(Sampler, SameSeedSameTokensOtherSeedOthers) {
   auto run = [&](std::int64_t seed) {
     SamplerParams p = plain(1.0);
     p.seed = seed;
-    Sampler sampler(p, logits.size());
+    Sampler sampler(p);
     std::vector<Token> tokens;
     for (int i = 0; i < 30; ++i) {
       tokens.push_back(*sampler.pick(logits));
@@ -100,7 +100,7 @@ TEST(Sampler, RepeatPenaltyLooksBackOnlyAsFarAsAsked) {
   SamplerParams p = plain(0.0);
   p.repeat_penalty = 2.0;
   p.repeat_last_n = 2;
-  Sampler sampler(p, 3);
+  Sampler sampler(p);
   sampler.accept(0);
   const std::vector<float> logits = {3.0f, 2.0f, 1.0f};
   EXPECT_EQ(*sampler.pick(logits), 1) << "3 / 2 is below 2";
@@ -112,7 +112,7 @@ TEST(Sampler, RepeatPenaltyLooksBackOnlyAsFarAsAsked) {
 TEST(Sampler, RepeatPenaltyMakesNegativeLogitsMoreNegative) {
   SamplerParams p = plain(0.0);
   p.repeat_penalty = 2.0;
-  Sampler sampler(p, 2);
+  Sampler sampler(p);
   sampler.accept(0);
   EXPECT_EQ(*sampler.pick(std::vector<float>{-1.0f, -1.5f}), 1);
 }
@@ -121,7 +121,7 @@ TEST(Sampler, PresenceAndFrequencyPenaltiesCount) {
   SamplerParams p = plain(0.0);
   p.presence_penalty = 0.5;
   p.frequency_penalty = 0.4;
-  Sampler sampler(p, 2);
+  Sampler sampler(p);
   const std::vector<float> logits = {2.0f, 1.0f};
   sampler.accept(0);
   EXPECT_EQ(*sampler.pick(logits), 0) << "2 - 0.5 - 0.4 is above 1";
@@ -130,7 +130,7 @@ TEST(Sampler, PresenceAndFrequencyPenaltiesCount) {
 }
 
 TEST(Sampler, MaskForbids) {
-  Sampler sampler(plain(0.0), 3);
+  Sampler sampler(plain(0.0));
   EXPECT_EQ(*sampler.pick(std::vector<float>{5.0f, 1.0f, 2.0f}, std::vector<std::uint8_t>{0, 1, 1}),
             2);
   const auto none =
@@ -140,7 +140,7 @@ TEST(Sampler, MaskForbids) {
 }
 
 TEST(Sampler, ShortlistWorksLikeLogits) {
-  Sampler sampler(plain(0.0), 100);
+  Sampler sampler(plain(0.0));
   EXPECT_EQ(*sampler.pick(std::vector<Candidate>{{42, 1.0f}, {7, 2.0f}}), 7);
 }
 
@@ -151,12 +151,12 @@ TEST(Sampler, NonFiniteLogitsAreAnErrorAndMinusInfinityIsForbidden) {
     for (const std::vector<float>& bad :
          {std::vector<float>{kNan, 1.0f}, std::vector<float>{1.0f, kNan},
           std::vector<float>{1.0f, kInf}, std::vector<float>{kInf, 1.0f}}) {
-      Sampler sampler(plain(temperature), 2);
+      Sampler sampler(plain(temperature));
       const auto picked = sampler.pick(bad);
       ASSERT_FALSE(picked);
       EXPECT_EQ(picked.error().code, ErrorCode::non_finite);
     }
-    Sampler sampler(plain(temperature), 2);
+    Sampler sampler(plain(temperature));
     EXPECT_EQ(*sampler.pick(std::vector<float>{-kInf, 1.0f}), 1);
     EXPECT_EQ(*sampler.pick(std::vector<float>{1.0f, -kInf}), 0);
   }
@@ -187,7 +187,7 @@ TEST(SamplerParams, EveryNameTakesItsRange) {
   }
   EXPECT_FALSE(set_sampler_param(p, "no_such", "1"));
   std::set<std::string_view> names(sampler_param_names().begin(), sampler_param_names().end());
-  EXPECT_EQ(names.size(), 10u);
+  EXPECT_EQ(names.size(), sampler_param_names().size()) << "no name twice";
 }
 
 }  // namespace
