@@ -29,13 +29,23 @@ class Collector {
   AccessSet set;
 };
 
+AccessSet with_state(AccessSet set, const StateRef& state) {
+  set.uses_state = true;
+  set.state = state;
+  return set;
+}
+
 struct Visitor {
   AccessSet operator()(const ops::Embed& o) const {
-    return Collector()
-        .reads(o.table)
-        .writes(o.out)
-        .uses(step_array::token | step_array::input_embd)
-        .set;
+    Collector c;
+    c.reads(o.table).reads(o.positions).reads(o.add).writes(o.out).uses(step_array::token);
+    if (o.takes_input) {
+      c.uses(step_array::input_embd);
+    }
+    if (!o.positions.empty()) {
+      c.uses(step_array::pos);
+    }
+    return c.set;
   }
   AccessSet operator()(const ops::Norm& o) const {
     Collector c;
@@ -67,6 +77,13 @@ struct Visitor {
         .writes(o.v)
         .set;
   }
+  AccessSet operator()(const ops::HeadMatMul& o) const {
+    return Collector().reads(o.x).reads(o.weight).writes(o.out).set;
+  }
+  /// Columns of `out` that are not copied stay: it counts as read too.
+  AccessSet operator()(const ops::CopyCols& o) const {
+    return Collector().reads(o.x).reads(o.out).writes(o.out).set;
+  }
   AccessSet operator()(const ops::RopeKvWrite& o) const {
     AccessSet s =
         Collector()
@@ -78,9 +95,10 @@ struct Visitor {
             .reads(o.inv_freq)
             .writes(o.q)
             .writes(o.k)
+            .writes(o.v)
             .uses(step_array::pos | step_array::row_seq | step_array::row_kv | step_array::pages)
             .set;
-    s.writes_kv = true;
+    s.writes_kv = !o.k.empty();
     s.kv = o.kv;
     return s;
   }
@@ -88,6 +106,7 @@ struct Visitor {
     AccessSet s = Collector()
                       .reads(o.q)
                       .reads(o.sinks)
+                      .reads(o.slopes)
                       .writes(o.out)
                       .uses(step_array::row_seq | step_array::row_kv | step_array::seq_row |
                             step_array::kv_len | step_array::pages)
@@ -106,6 +125,52 @@ struct Visitor {
         .writes(o.out)
         .set;
   }
+  AccessSet operator()(const ops::MoeRoute& o) const {
+    return Collector()
+        .reads(o.logits)
+        .reads(o.bias)
+        .reads(o.expert_scale)
+        .writes(o.ids)
+        .writes(o.weights)
+        .set;
+  }
+  AccessSet operator()(const ops::MoeFfn& o) const {
+    Collector c;
+    c.reads(o.x).reads(o.ids).reads(o.weights).reads(o.w_gate).reads(o.w_up).reads(o.w_down);
+    c.reads(o.b_gate).reads(o.b_up).reads(o.b_down).writes(o.out);
+    if (o.accumulate) {
+      c.reads(o.out);
+    }
+    return c.set;
+  }
+  AccessSet operator()(const ops::CausalConv& o) const {
+    return with_state(Collector()
+                          .reads(o.x)
+                          .reads(o.weight)
+                          .writes(o.out)
+                          .uses(step_array::seq_row | step_array::state_slot)
+                          .set,
+                      o.state);
+  }
+  AccessSet operator()(const ops::DeltaNet& o) const {
+    return with_state(Collector()
+                          .reads(o.qkv)
+                          .reads(o.alpha)
+                          .reads(o.beta)
+                          .reads(o.dt_bias)
+                          .reads(o.a)
+                          .writes(o.out)
+                          .uses(step_array::seq_row | step_array::state_slot)
+                          .set,
+                      o.state);
+  }
+  AccessSet operator()(const ops::MeanRows& o) const {
+    return Collector()
+        .reads(o.x)
+        .writes(o.out)
+        .uses(step_array::out_row | step_array::row_seq | step_array::seq_row)
+        .set;
+  }
   AccessSet operator()(const ops::GatherRows& o) const {
     return Collector().reads(o.x).writes(o.out).uses(step_array::out_row).set;
   }
@@ -113,6 +178,9 @@ struct Visitor {
     return Collector().reads(o.x).reads(o.weight).reads(o.bias).writes(o.out).set;
   }
   AccessSet operator()(const ops::Add& o) const {
+    return Collector().reads(o.a).reads(o.b).writes(o.out).set;
+  }
+  AccessSet operator()(const ops::Mul& o) const {
     return Collector().reads(o.a).reads(o.b).writes(o.out).set;
   }
   AccessSet operator()(const ops::Scale& o) const {
@@ -127,12 +195,20 @@ struct Namer {
   const char* operator()(const ops::Norm&) const { return "norm"; }
   const char* operator()(const ops::MatMul&) const { return "matmul"; }
   const char* operator()(const ops::QkvMatMul&) const { return "qkv_matmul"; }
+  const char* operator()(const ops::HeadMatMul&) const { return "head_matmul"; }
+  const char* operator()(const ops::CopyCols&) const { return "copy_cols"; }
   const char* operator()(const ops::RopeKvWrite&) const { return "rope_kv_write"; }
   const char* operator()(const ops::Attention&) const { return "attention"; }
   const char* operator()(const ops::GatedFfn&) const { return "gated_ffn"; }
+  const char* operator()(const ops::MoeRoute&) const { return "moe_route"; }
+  const char* operator()(const ops::MoeFfn&) const { return "moe_ffn"; }
+  const char* operator()(const ops::CausalConv&) const { return "causal_conv"; }
+  const char* operator()(const ops::DeltaNet&) const { return "delta_net"; }
+  const char* operator()(const ops::MeanRows&) const { return "mean_rows"; }
   const char* operator()(const ops::GatherRows&) const { return "gather_rows"; }
   const char* operator()(const ops::Logits&) const { return "logits"; }
   const char* operator()(const ops::Add&) const { return "add"; }
+  const char* operator()(const ops::Mul&) const { return "mul"; }
   const char* operator()(const ops::Scale&) const { return "scale"; }
   const char* operator()(const ops::Copy&) const { return "copy"; }
 };
