@@ -85,22 +85,15 @@ struct Visitor {
     return Collector().reads(o.x).reads(o.out).writes(o.out).set;
   }
   AccessSet operator()(const ops::RopeKvWrite& o) const {
-    AccessSet s =
-        Collector()
-            .reads(o.q)
-            .reads(o.k)
-            .reads(o.v)
-            .reads(o.q_norm)
-            .reads(o.k_norm)
-            .reads(o.inv_freq)
-            .writes(o.q)
-            .writes(o.k)
-            .writes(o.v)
-            .uses(step_array::pos | step_array::row_seq | step_array::row_kv | step_array::pages)
-            .set;
-    s.writes_kv = !o.k.empty();
-    s.kv = o.kv;
-    return s;
+    Collector c;
+    c.reads(o.q).reads(o.k).reads(o.v).reads(o.q_norm).reads(o.k_norm).reads(o.inv_freq);
+    c.writes(o.q).writes(o.k).writes(o.v).uses(step_array::pos);
+    if (!o.k.empty()) {
+      c.uses(step_array::row_seq | step_array::row_kv | step_array::pages);
+      c.set.writes_kv = true;
+    }
+    c.set.kv = o.kv;
+    return c.set;
   }
   AccessSet operator()(const ops::Attention& o) const {
     AccessSet s = Collector()

@@ -31,8 +31,8 @@ struct KvRef {
   std::uint64_t page_bytes = 0;  ///< distance of two pages in a slab
   std::uint64_t k_offset = 0;    ///< bytes from the page's start
   std::uint64_t v_offset = 0;
-  /// V is the first head_dim_v values of K's row: no V tiles (multi-head latent attention, DeepSeek-V2
-  /// 2024, in its absorbed form).
+  /// V is the first head_dim_v values of K's row: no V tiles (multi-head latent attention,
+  /// DeepSeek-V2 2024, in its absorbed form).
   bool v_in_k = false;
 
   std::uint64_t k_tile_bytes() const {
@@ -44,7 +44,8 @@ struct KvRef {
 };
 
 /// Where one layer's recurrent state lies: `bytes` at `offset` inside each sequence's slot of
-/// `slot_bytes` on its device. f32 values, zero in a new slot, changed in place.
+/// `slot_bytes` on its device. f32 values, zero in a new slot, changed in place. Every sequence of
+/// a step with such layers has a slot of its own.
 struct StateRef {
   std::uint64_t slot_bytes = 0;
   std::uint64_t offset = 0;
@@ -57,12 +58,16 @@ enum class Activation : std::uint8_t {
   silu,
   gelu_tanh,
   gelu_erf,
-  swiglu_clamped,  ///< gated only (gpt-oss): g' sigmoid(1.702 g') (clamp(u, -7, 7) + 1), g' = min(g, 7)
+  /// Gated only (gpt-oss): g' sigmoid(1.702 g') (clamp(u, -7, 7) + 1) with g' = min(g, 7).
+  swiglu_clamped,
   sigmoid,
   identity,
 };
 /// How expert logits become weights: over all experts, per expert, or over the chosen ones only.
 enum class ExpertGating : std::uint8_t { softmax, sigmoid, softmax_chosen };
+
+/// Most experts that a router can choose from.
+constexpr std::uint32_t kMaxExperts = 1024;
 
 namespace ops {
 
@@ -71,8 +76,8 @@ namespace ops {
 struct Embed {
   TensorRef table;      ///< [n_vocab, n_embd]
   TensorRef out;        ///< [T, n_embd]
-  TensorRef positions;  ///< [n_ctx_train, n_embd], learned positions, or empty
-  TensorRef add;        ///< [1, n_embd] f32 (the type of all tokens, BERT), or empty
+  TensorRef positions;  ///< [n_ctx_train, n_embd], learned positions, or empty; beyond them: NaN
+  TensorRef add;        ///< [1, n_embd] of any weight type (token type 0 of BERT), or empty
   float scale = 1.0f;
   /// False: a table beside the model's embedding (per-layer embeddings); input_embd is not read and
   /// a row of kNoToken is zero.
@@ -84,9 +89,9 @@ struct Embed {
 /// (heads); weight and bias then have `group` values for all of them, or n.
 struct Norm {
   NormKind kind = NormKind::rms;
-  TensorRef x, out;  ///< [rows, n]
-  TensorRef weight;  ///< [1, n] or [1, group] f32, or empty: 1
-  TensorRef bias;    ///< as weight, or empty: 0
+  TensorRef x, out;         ///< [rows, n]
+  TensorRef weight;         ///< [1, n] or [1, group] f32, or empty: 1
+  TensorRef bias;           ///< as weight, or empty: 0
   std::uint32_t group = 0;  ///< divides n; 0: the whole row
   float eps = 1e-5f;
   bool accumulate = false;
@@ -123,8 +128,8 @@ struct HeadMatMul {
 };
 
 /// Moves columns: x seen as [T, groups, x_width], out as [T, groups, out_width];
-/// out[.., out_begin + i] = x[.., x_begin + i] for i < n. With x_groups 1 the one group of x goes to
-/// every group of out. Other columns of out keep what they hold.
+/// out[.., out_begin + i] = x[.., x_begin + i] for i < n. With x_groups 1 the one group of x goes
+/// to every group of out. Other columns of out keep what they hold.
 struct CopyCols {
   TensorRef x, out;
   std::uint32_t groups = 1, x_groups = 1;
@@ -159,11 +164,12 @@ struct RopeKvWrite {
 /// q [T, n_head * head_dim_k] f32, already rotated; out [T, n_head * head_dim_v].
 /// Row t of sequence s sees KV indices p with max(0, row_kv[t] - window + 1) <= p <= row_kv[t]
 /// (window 0: no lower bound). causal false: all p < kv_len[s], with a window those with
-/// |p - row_kv[t]| <= window / 2. Query head h reads KV head h / (n_head / n_head_kv). slopes
-/// [1, n_head] f32 subtract slope_h * |p - row_kv[t]| from a score (ALiBi, Press et al. 2022). softcap c > 0 replaces a score s by c * tanh(s / c) before the softmax;
-/// sinks [1, n_head] f32 add one virtual key per head whose value is zero. Scores and sums are
-/// accumulated in f32. Source: online softmax (Milakov & Gimelshein 2018), flash attention (Dao et
-/// al. 2022), paged KV (Kwon et al. 2023).
+/// |p - row_kv[t]| <= window / 2 (rounded down). Query head h reads KV head h / (n_head /
+/// n_head_kv). A score is s = scale * q k; softcap c > 0 replaces it by c * tanh(s / c); then
+/// slopes [1, n_head] f32 subtract slope_h * |p - row_kv[t]| (ALiBi, Press et al. 2022); sinks [1,
+/// n_head] f32 add one virtual key per head whose value is zero. Scores and sums are accumulated in
+/// f32. Source: online softmax (Milakov & Gimelshein 2018), flash attention (Dao et al. 2022),
+/// paged KV (Kwon et al. 2023).
 struct Attention {
   TensorRef q, out;
   std::uint32_t n_head = 0;
@@ -185,11 +191,12 @@ struct GatedFfn {
   Activation act = Activation::silu;
 };
 
-/// Chooses n_used experts a row from their logits p = gating(logits) (Shazeer et al. 2017; groups,
-/// selection bias: DeepSeek-V3 2024). The choice is by p + bias, of equals the lowest number first;
-/// with groups only experts of the n_group_used groups whose two best choices sum highest. Weights
-/// are p of the chosen without bias, divided by max(their sum, 6.1035e-5) when `normalize`, times
-/// scale, times expert_scale[expert]. Source: architectures reference 1.7.
+/// Chooses n_used experts a row from p = gating(logits), which for softmax_chosen are the logits
+/// themselves (Shazeer et al. 2017; groups, selection bias: DeepSeek-V3 2024). The choice is by p +
+/// bias, best first, of equals the lowest number; with groups only experts of the n_group_used
+/// groups whose two best choices sum highest. Weights are p of the chosen without bias (for
+/// softmax_chosen the softmax over them), divided by max(their sum, 2^-14) when `normalize`, times
+/// scale, times expert_scale[expert]. Logits that are not numbers still give different experts.
 struct MoeRoute {
   TensorRef logits;        ///< [T, n_expert]
   TensorRef bias;          ///< [1, n_expert] f32, or empty
@@ -204,12 +211,12 @@ struct MoeRoute {
 
 /// out = sum over a row's chosen experts e of weight_e * (down_e (act(gate_e x + bg_e) * (up_e x +
 /// bu_e)) + bd_e), or added to out. Without w_gate: ungated. Matrices of all experts stand in one
-/// tensor: expert e's gate and up rows begin at e * expert_stride (n_ff, or 2 n_ff where gate and up
-/// share a tensor), its down rows at e * n_embd.
+/// tensor: expert e's gate and up rows begin at e * expert_stride (n_ff, or 2 n_ff where gate and
+/// up share a tensor), its down rows at e * n_embd. A row's experts are summed in rising order.
 struct MoeFfn {
   TensorRef x;             ///< [T, n_embd]
   TensorRef ids, weights;  ///< of MoeRoute
-  TensorRef w_gate, w_up;  ///< [n_expert * expert_stride - what precedes the ref, n_embd]
+  TensorRef w_gate, w_up;  ///< [at least (n_expert - 1) * expert_stride + n_ff, n_embd]
   TensorRef w_down;        ///< [n_expert * n_embd, n_ff]
   TensorRef b_gate, b_up;  ///< [n_expert, n_ff] f32, or empty
   TensorRef b_down;        ///< [n_expert, n_embd] f32, or empty
@@ -219,14 +226,14 @@ struct MoeFfn {
   bool accumulate = false;
 };
 
-/// Depthwise causal convolution along each sequence: out[t] = act(sum_j w[c, j] x[t - taps + 1 + j]),
-/// the last tap meets the current row. What lies before this step's rows comes from the state, the
-/// last taps - 1 inputs [taps - 1, C] in order, which is brought up to date.
+/// Depthwise causal convolution along each sequence: out[t] = act(sum_j w[c, j] x[t - taps + 1 +
+/// j]), the last tap meets the current row. What lies before this step's rows comes from the state,
+/// the last taps - 1 inputs [taps - 1, C] in order, which is brought up to date. Not in place.
 struct CausalConv {
-  TensorRef x;       ///< [T, C]
-  TensorRef weight;  ///< [C, taps] f32
-  TensorRef out;     ///< [T, C]
-  Activation act = Activation::identity;
+  TensorRef x;                            ///< [T, C]
+  TensorRef weight;                       ///< [C, taps] f32
+  TensorRef out;                          ///< [T, C]
+  Activation act = Activation::identity;  ///< ungated
   StateRef state;
 };
 

@@ -42,7 +42,7 @@ bool AttentionPlan::fits(const ops::Attention& op) const {
   return op.kv.group == op_.kv.group && op.n_head == op_.n_head &&
          op.kv.n_head_kv == op_.kv.n_head_kv && op.kv.head_dim_k == op_.kv.head_dim_k &&
          op.kv.head_dim_v == op_.kv.head_dim_v && op.kv.dtype == op_.kv.dtype &&
-         op.window == op_.window && op.causal == op_.causal;
+         op.kv.v_in_k == op_.kv.v_in_k && op.window == op_.window && op.causal == op_.causal;
 }
 
 std::uint64_t AttentionPlan::partial_bytes() const {
@@ -59,13 +59,16 @@ std::uint64_t AttentionPlan::bytes_read() const {
 
 AttentionPlan::Block AttentionPlan::block_of(const StepInput& step, std::uint32_t seq,
                                              std::uint32_t row_begin, std::uint32_t row_end) const {
-  if (!op_.causal) {
-    return {seq, row_begin, row_end, 0, div_up(step.kv_len[seq], kPageTokens)};
-  }
   const std::uint32_t first = step.row_kv[row_begin];
-  const std::uint32_t lowest = op_.window != 0 && first >= op_.window ? first - op_.window + 1 : 0;
-  return {seq, row_begin, row_end, lowest / kPageTokens,
-          step.row_kv[row_end - 1] / kPageTokens + 1};
+  const std::uint32_t last = step.row_kv[row_end - 1];
+  std::uint32_t lowest = 0;
+  std::uint32_t highest = op_.causal ? last : step.kv_len[seq] - 1;
+  if (op_.window != 0) {
+    const std::uint32_t reach = op_.causal ? op_.window - 1 : op_.window / 2;
+    lowest = first > reach ? first - reach : 0;
+    highest = highest - last > reach ? last + reach : highest;
+  }
+  return {seq, row_begin, row_end, lowest / kPageTokens, highest / kPageTokens + 1};
 }
 
 void AttentionPlan::prepare(const RunState& run) {

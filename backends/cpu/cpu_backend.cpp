@@ -24,18 +24,32 @@ struct Supports {
     return t.empty() || cpu::find_matmul(t.dtype, isa, t.cols) != nullptr;
   }
 
-  bool operator()(const ops::Embed& o) const { return reference::can_dequantize(o.table.dtype); }
+  static bool table(const TensorRef& t) { return t.empty() || reference::can_dequantize(t.dtype); }
+
+  bool operator()(const ops::Embed& o) const {
+    return table(o.table) && table(o.positions) && table(o.add);
+  }
   bool operator()(const ops::Norm&) const { return true; }
   bool operator()(const ops::MatMul& o) const { return weight(o.weight); }
   bool operator()(const ops::QkvMatMul& o) const {
     return weight(o.wq) && weight(o.wk) && weight(o.wv);
   }
+  bool operator()(const ops::HeadMatMul& o) const { return weight(o.weight); }
+  bool operator()(const ops::CopyCols&) const { return true; }
   bool operator()(const ops::RopeKvWrite& o) const { return cpu::kv_type_known(o.kv.dtype); }
   bool operator()(const ops::Attention& o) const { return cpu::kv_type_known(o.kv.dtype); }
   bool operator()(const ops::GatedFfn& o) const { return weight(o.w_gate) && weight(o.w_up); }
+  bool operator()(const ops::MoeRoute&) const { return true; }
+  bool operator()(const ops::MoeFfn& o) const {
+    return weight(o.w_gate) && weight(o.w_up) && weight(o.w_down);
+  }
+  bool operator()(const ops::CausalConv&) const { return true; }
+  bool operator()(const ops::DeltaNet&) const { return true; }
+  bool operator()(const ops::MeanRows&) const { return true; }
   bool operator()(const ops::GatherRows&) const { return true; }
   bool operator()(const ops::Logits& o) const { return weight(o.weight); }
   bool operator()(const ops::Add&) const { return true; }
+  bool operator()(const ops::Mul&) const { return true; }
   bool operator()(const ops::Scale&) const { return true; }
   bool operator()(const ops::Copy&) const { return false; }  // between devices: the caller's
 };
@@ -103,7 +117,9 @@ class CpuBackend final : public HostBackend {
       cpu::get_key(kv.dtype, tiles.k + kv.k_tile_bytes() * (i / kPageTokens), kv.head_dim_k,
                    i % kPageTokens, k_rows.data() + row * i);
     }
-    std::memcpy(v_rows.data(), tiles.v, v_rows.size());
+    if (!v_rows.empty()) {  // values may be part of the keys
+      std::memcpy(v_rows.data(), tiles.v, v_rows.size());
+    }
     return {};
   }
 
@@ -116,7 +132,9 @@ class CpuBackend final : public HostBackend {
       cpu::put_key(kv.dtype, k_rows.data() + row * i, kv.head_dim_k, i % kPageTokens,
                    tiles.k + kv.k_tile_bytes() * (i / kPageTokens));
     }
-    std::memcpy(tiles.v, v_rows.data(), v_rows.size());
+    if (!v_rows.empty()) {
+      std::memcpy(tiles.v, v_rows.data(), v_rows.size());
+    }
     return {};
   }
 

@@ -9,7 +9,11 @@ namespace {
 
 constexpr std::uint32_t kGroup = 16;
 constexpr std::uint32_t kQuantBlock = 32;
-constexpr std::uint32_t kQuantBlockBytes = 34;  // f16 scale, 32 int8
+
+/// Bytes of quants in a block, behind its f16 scale; 0 for types without blocks.
+std::uint32_t quant_bytes(DType dtype) {
+  return dtype == DType::q8_0 ? 32 : (dtype == DType::q4_0 ? 16 : 0);
+}
 
 /// Element d of a key stands 16 elements after element d - 1.
 template <class Value>
@@ -29,7 +33,8 @@ void get_values(const std::byte* tile, std::uint32_t dim, std::byte* row) {
 }  // namespace
 
 bool kv_type_known(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::q8_0;
+  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 ||
+         quant_bytes(dtype) != 0;
 }
 
 void put_key(DType dtype, const std::byte* row, std::uint32_t dim, std::uint32_t at,
@@ -38,14 +43,14 @@ void put_key(DType dtype, const std::byte* row, std::uint32_t dim, std::uint32_t
   const std::uint32_t lane = at % kGroup;
   if (dtype == DType::f32) {
     put_values<float>(row, dim, tile + lane * sizeof(float));
-  } else if (dtype != DType::q8_0) {
+  } else if (quant_bytes(dtype) == 0) {
     put_values<std::uint16_t>(row, dim, tile + lane * sizeof(std::uint16_t));
   } else {
     std::byte* quants = tile + dim / kQuantBlock * kGroup * sizeof(std::uint16_t);
-    for (std::uint32_t b = 0; b < dim / kQuantBlock; ++b, row += kQuantBlockBytes) {
+    const std::uint32_t n = quant_bytes(dtype);
+    for (std::uint32_t b = 0; b < dim / kQuantBlock; ++b, row += sizeof(std::uint16_t) + n) {
       std::memcpy(tile + (b * kGroup + lane) * sizeof(std::uint16_t), row, sizeof(std::uint16_t));
-      put_values<std::int8_t>(row + sizeof(std::uint16_t), kQuantBlock,
-                              quants + b * kQuantBlock * kGroup + lane);
+      put_values<std::int8_t>(row + sizeof(std::uint16_t), n, quants + b * n * kGroup + lane);
     }
   }
 }
@@ -56,14 +61,14 @@ void get_key(DType dtype, const std::byte* tile, std::uint32_t dim, std::uint32_
   const std::uint32_t lane = at % kGroup;
   if (dtype == DType::f32) {
     get_values<float>(tile + lane * sizeof(float), dim, row);
-  } else if (dtype != DType::q8_0) {
+  } else if (quant_bytes(dtype) == 0) {
     get_values<std::uint16_t>(tile + lane * sizeof(std::uint16_t), dim, row);
   } else {
     const std::byte* quants = tile + dim / kQuantBlock * kGroup * sizeof(std::uint16_t);
-    for (std::uint32_t b = 0; b < dim / kQuantBlock; ++b, row += kQuantBlockBytes) {
+    const std::uint32_t n = quant_bytes(dtype);
+    for (std::uint32_t b = 0; b < dim / kQuantBlock; ++b, row += sizeof(std::uint16_t) + n) {
       std::memcpy(row, tile + (b * kGroup + lane) * sizeof(std::uint16_t), sizeof(std::uint16_t));
-      get_values<std::int8_t>(quants + b * kQuantBlock * kGroup + lane, kQuantBlock,
-                              row + sizeof(std::uint16_t));
+      get_values<std::int8_t>(quants + b * n * kGroup + lane, n, row + sizeof(std::uint16_t));
     }
   }
 }

@@ -25,6 +25,12 @@ struct RunState {
   std::uint64_t thread_bytes = 0;
 
   std::uint32_t rows(RowSet set) const { return set == RowSet::step ? input->n_row : input->n_out; }
+  /// One layer's recurrent state of a sequence.
+  float* state(const StateRef& ref, std::uint32_t seq) const {
+    LM_ASSERT(input->state_slot[seq] != kNoSlot, "a sequence with recurrent layers has no state");
+    return reinterpret_cast<float*>(input->state + ref.slot_bytes * input->state_slot[seq] +
+                                    ref.offset);
+  }
   std::byte* region(std::size_t id) const { return scratch + region_offset[id]; }
   std::byte* thread_scratch(std::uint32_t thread) const {
     return scratch + thread_offset + thread_bytes * thread;
@@ -68,7 +74,17 @@ class Planner {
   /// New work memory that all steps share, or one of the kinds whose contents never outlive the
   /// next use.
   std::size_t new_region(std::uint64_t bytes);
-  enum SharedRegion : std::size_t { act_q8_32, act_q8_256, partials, n_shared };
+  enum SharedRegion : std::size_t {
+    act_q8_32,
+    act_q8_256,
+    act_heads,
+    act_experts,
+    act_experts_gate,
+    act_experts_hidden,
+    experts_hidden,
+    partials,
+    n_shared
+  };
   std::size_t shared_region(SharedRegion kind, std::uint64_t bytes);
   /// Work memory that every thread has for itself during an item.
   void need_thread_scratch(std::uint64_t bytes);
@@ -126,12 +142,20 @@ void emit(const ops::Embed& op, Planner& plan);
 void emit(const ops::Norm& op, Planner& plan);
 void emit(const ops::MatMul& op, Planner& plan);
 void emit(const ops::QkvMatMul& op, Planner& plan);
+void emit(const ops::HeadMatMul& op, Planner& plan);
+void emit(const ops::CopyCols& op, Planner& plan);
 void emit(const ops::RopeKvWrite& op, Planner& plan);
 void emit(const ops::Attention& op, Planner& plan);
 void emit(const ops::GatedFfn& op, Planner& plan);
+void emit(const ops::MoeRoute& op, Planner& plan);
+void emit(const ops::MoeFfn& op, Planner& plan);
+void emit(const ops::CausalConv& op, Planner& plan);
+void emit(const ops::DeltaNet& op, Planner& plan);
+void emit(const ops::MeanRows& op, Planner& plan);
 void emit(const ops::GatherRows& op, Planner& plan);
 void emit(const ops::Logits& op, Planner& plan);
 void emit(const ops::Add& op, Planner& plan);
+void emit(const ops::Mul& op, Planner& plan);
 void emit(const ops::Scale& op, Planner& plan);
 void emit(const ops::Copy& op, Planner& plan);
 

@@ -10,6 +10,8 @@ namespace {
 /// One query head of one row over the KV indices [begin, end).
 void attend(const ops::Attention& op, const Context& c, std::uint32_t row, std::uint32_t head,
             std::uint32_t begin, std::uint32_t end) {
+  const std::uint32_t at = c.step.row_kv[row];
+  const double slope = op.slopes.empty() ? 0.0 : c.f32(op.slopes)[head];
   const std::uint32_t seq = c.step.row_seq[row];
   const std::uint32_t kv_head = head / (op.n_head / op.kv.n_head_kv);
   const float* q = c.f32(op.q, row) + head * op.kv.head_dim_k;
@@ -24,7 +26,7 @@ void attend(const ops::Attention& op, const Context& c, std::uint32_t row, std::
     for (std::size_t i = 0; i < key.size(); ++i) {
       score += static_cast<double>(q[i]) * key[i];
     }
-    weight[p - begin] = softcap(score * op.scale, op.softcap);
+    weight[p - begin] = softcap(score * op.scale, op.softcap) - slope * (p > at ? p - at : at - p);
     top = std::max(top, weight[p - begin]);
   }
   double sum = op.sinks.empty() ? 0.0 : std::exp(c.f32(op.sinks)[head] - top);
@@ -55,9 +57,13 @@ double softcap(double value, float cap) {
 void run(const ops::Attention& op, const Context& c) {
   for (std::uint32_t r = 0; r < c.step.n_row; ++r) {
     const std::uint32_t kv = c.step.row_kv[r];
-    const std::uint32_t begin =
-        op.causal && op.window != 0 && kv >= op.window ? kv - op.window + 1 : 0;
-    const std::uint32_t end = op.causal ? kv + 1 : c.step.kv_len[c.step.row_seq[r]];
+    std::uint32_t begin = 0;
+    std::uint32_t end = op.causal ? kv + 1 : c.step.kv_len[c.step.row_seq[r]];
+    if (op.window != 0) {
+      const std::uint32_t reach = op.causal ? op.window - 1 : op.window / 2;
+      begin = kv > reach ? kv - reach : 0;
+      end = static_cast<std::uint32_t>(std::min<std::uint64_t>(end, std::uint64_t{kv} + reach + 1));
+    }
     for (std::uint32_t h = 0; h < op.n_head; ++h) {
       attend(op, c, r, h, begin, end);
     }

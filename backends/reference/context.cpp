@@ -30,6 +30,12 @@ std::vector<float> Context::dequantized(const TensorRef& t, std::uint32_t row) c
   return values;
 }
 
+float* Context::state(const StateRef& ref, std::uint32_t seq) const {
+  const std::uint32_t slot = step.state_slot[seq];
+  LM_ASSERT(slot != kNoSlot, "a sequence with recurrent layers has no state");
+  return reinterpret_cast<float*>(step.state + ref.slot_bytes * slot + ref.offset);
+}
+
 std::byte* Context::k_row(const KvRef& ref, std::uint32_t seq, std::uint32_t head,
                           std::uint32_t kv) const {
   const std::uint64_t tile = ref.k_offset + ref.k_tile_bytes() * head;
@@ -38,6 +44,9 @@ std::byte* Context::k_row(const KvRef& ref, std::uint32_t seq, std::uint32_t hea
 
 std::byte* Context::v_row(const KvRef& ref, std::uint32_t seq, std::uint32_t head,
                           std::uint32_t kv) const {
+  if (ref.v_in_k) {
+    return k_row(ref, seq, head, kv);
+  }
   const std::uint64_t tile = ref.v_offset + ref.v_tile_bytes() * head;
   return kv_row(step, ref, seq, tile, row_bytes(ref.dtype, ref.head_dim_v), kv);
 }

@@ -24,6 +24,9 @@ struct Context {
   /// Row `row` of a tensor of any weight type.
   std::vector<float> dequantized(const TensorRef& t, std::uint32_t row) const;
 
+  /// One layer's state of a sequence.
+  float* state(const StateRef& ref, std::uint32_t seq) const;
+
   /// Where the K (or V) row of KV index `kv` of a sequence lies: tiles are plain rows here.
   std::byte* k_row(const KvRef& ref, std::uint32_t seq, std::uint32_t head, std::uint32_t kv) const;
   std::byte* v_row(const KvRef& ref, std::uint32_t seq, std::uint32_t head, std::uint32_t kv) const;
@@ -34,18 +37,28 @@ void linear(const Context& c, const TensorRef& x, const TensorRef& weight, const
             const TensorRef& out, std::uint32_t n_rows, bool accumulate);
 
 double softcap(double value, float cap);
-double activate(Activation act, double value);
+double activate(Activation act, double value);  ///< of the ungated kinds
+/// act(gate) * up, and the gated kinds.
+double gated(Activation act, double gate, double up);
 
 void run(const ops::Embed& op, const Context& c);
 void run(const ops::Norm& op, const Context& c);
 void run(const ops::MatMul& op, const Context& c);
 void run(const ops::QkvMatMul& op, const Context& c);
+void run(const ops::HeadMatMul& op, const Context& c);
+void run(const ops::CopyCols& op, const Context& c);
 void run(const ops::RopeKvWrite& op, const Context& c);
 void run(const ops::Attention& op, const Context& c);
 void run(const ops::GatedFfn& op, const Context& c);
+void run(const ops::MoeRoute& op, const Context& c);
+void run(const ops::MoeFfn& op, const Context& c);
+void run(const ops::CausalConv& op, const Context& c);
+void run(const ops::DeltaNet& op, const Context& c);
+void run(const ops::MeanRows& op, const Context& c);
 void run(const ops::GatherRows& op, const Context& c);
 void run(const ops::Logits& op, const Context& c);
 void run(const ops::Add& op, const Context& c);
+void run(const ops::Mul& op, const Context& c);
 void run(const ops::Scale& op, const Context& c);
 
 }  // namespace lm::reference

@@ -13,8 +13,22 @@ double activate(Activation act, double x) {
       return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::gelu_erf:
       return 0.5 * x * (1.0 + std::erf(x / std::sqrt(2.0)));
+    case Activation::sigmoid:
+      return 1.0 / (1.0 + std::exp(-x));
+    case Activation::swiglu_clamped:
+    case Activation::identity:
+      break;
   }
   return x;
+}
+
+/// The clamped form and its constants: gpt-oss.
+double gated(Activation act, double gate, double up) {
+  if (act == Activation::swiglu_clamped) {
+    const double g = std::min(gate, 7.0);
+    return g / (1.0 + std::exp(-1.702 * g)) * (std::clamp(up, -7.0, 7.0) + 1.0);
+  }
+  return activate(act, gate) * up;
 }
 
 void run(const ops::GatedFfn& op, const Context& c) {
@@ -26,7 +40,7 @@ void run(const ops::GatedFfn& op, const Context& c) {
   }
   float* out = c.f32(op.out);
   for (std::size_t i = 0; i < up.size(); ++i) {
-    out[i] = static_cast<float>(activate(op.act, out[i]) * up[i]);
+    out[i] = static_cast<float>(gated(op.act, out[i], up[i]));
   }
 }
 

@@ -21,18 +21,30 @@ bool kv_type_known(const KvRef& kv) {
 struct Supports {
   static bool weight(const TensorRef& t) { return t.empty() || reference::can_dequantize(t.dtype); }
 
-  bool operator()(const ops::Embed& o) const { return weight(o.table); }
+  bool operator()(const ops::Embed& o) const {
+    return weight(o.table) && weight(o.positions) && weight(o.add);
+  }
   bool operator()(const ops::Norm&) const { return true; }
   bool operator()(const ops::MatMul& o) const { return weight(o.weight); }
   bool operator()(const ops::QkvMatMul& o) const {
     return weight(o.wq) && weight(o.wk) && weight(o.wv);
   }
+  bool operator()(const ops::HeadMatMul& o) const { return weight(o.weight); }
+  bool operator()(const ops::CopyCols&) const { return true; }
   bool operator()(const ops::RopeKvWrite& o) const { return kv_type_known(o.kv); }
   bool operator()(const ops::Attention& o) const { return kv_type_known(o.kv); }
   bool operator()(const ops::GatedFfn& o) const { return weight(o.w_gate) && weight(o.w_up); }
+  bool operator()(const ops::MoeRoute&) const { return true; }
+  bool operator()(const ops::MoeFfn& o) const {
+    return weight(o.w_gate) && weight(o.w_up) && weight(o.w_down);
+  }
+  bool operator()(const ops::CausalConv&) const { return true; }
+  bool operator()(const ops::DeltaNet&) const { return true; }
+  bool operator()(const ops::MeanRows&) const { return true; }
   bool operator()(const ops::GatherRows&) const { return true; }
   bool operator()(const ops::Logits& o) const { return weight(o.weight); }
   bool operator()(const ops::Add&) const { return true; }
+  bool operator()(const ops::Mul&) const { return true; }
   bool operator()(const ops::Scale&) const { return true; }
   bool operator()(const ops::Copy&) const { return false; }  // between devices: the caller's
 };
@@ -111,7 +123,9 @@ class ReferenceBackend final : public HostBackend {
                        std::span<std::byte> k_rows, std::span<std::byte> v_rows) override {
     LM_TRY(const KvTiles tiles, locate_kv(slab, page_offset, kv, k_rows.size(), v_rows.size()));
     std::memcpy(k_rows.data(), tiles.k, k_rows.size());
-    std::memcpy(v_rows.data(), tiles.v, v_rows.size());
+    if (!v_rows.empty()) {  // values may be part of the keys
+      std::memcpy(v_rows.data(), tiles.v, v_rows.size());
+    }
     return {};
   }
   Result<void> write_kv(Buffer& slab, std::uint64_t page_offset, const KvRef& kv,
@@ -119,7 +133,9 @@ class ReferenceBackend final : public HostBackend {
                         std::span<const std::byte> v_rows) override {
     LM_TRY(const KvTiles tiles, locate_kv(slab, page_offset, kv, k_rows.size(), v_rows.size()));
     std::memcpy(tiles.k, k_rows.data(), k_rows.size());
-    std::memcpy(tiles.v, v_rows.data(), v_rows.size());
+    if (!v_rows.empty()) {
+      std::memcpy(tiles.v, v_rows.data(), v_rows.size());
+    }
     return {};
   }
 };

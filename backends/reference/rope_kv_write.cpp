@@ -6,6 +6,7 @@
 namespace lm::reference {
 namespace {
 
+/// Without weights where `weight` is null.
 void rms_norm(float* head, std::uint32_t n, const float* weight, float eps) {
   double square = 0.0;
   for (std::uint32_t i = 0; i < n; ++i) {
@@ -13,7 +14,7 @@ void rms_norm(float* head, std::uint32_t n, const float* weight, float eps) {
   }
   const double factor = 1.0 / std::sqrt(square / n + static_cast<double>(eps));
   for (std::uint32_t i = 0; i < n; ++i) {
-    head[i] = static_cast<float>(head[i] * factor * weight[i]);
+    head[i] = static_cast<float>(head[i] * factor * (weight != nullptr ? weight[i] : 1.0f));
   }
 }
 
@@ -21,6 +22,7 @@ void rms_norm(float* head, std::uint32_t n, const float* weight, float eps) {
 /// 10^5 keep their turn.
 void rotate(float* head, const ops::RopeKvWrite& op, const float* inv_freq, std::int32_t position) {
   const std::uint32_t half = op.n_rot / 2;
+  head += op.rot_begin;
   for (std::uint32_t j = 0; j < half; ++j) {
     const double angle = static_cast<double>(position) * inv_freq[j];
     const double cosine = std::cos(angle) * op.magnitude;
@@ -43,23 +45,45 @@ void norm_and_rotate(float* head, const ops::RopeKvWrite& op, const Context& c, 
   }
 }
 
+void scale_by_position(float* q, const ops::RopeKvWrite& op, std::int32_t position) {
+  if (op.temperature == 0.0f) {
+    return;
+  }
+  const double turns = std::floor(position / static_cast<double>(op.temperature_length));
+  const double factor = 1.0 + static_cast<double>(op.temperature) * std::log(turns + 1.0);
+  for (std::uint32_t i = 0; i < op.kv.head_dim_k; ++i) {
+    q[i] = static_cast<float>(q[i] * factor);
+  }
+}
+
+void write_value(const ops::RopeKvWrite& op, const Context& c, std::uint32_t row,
+                 std::uint32_t head) {
+  const std::uint32_t dim = op.kv.head_dim_v;
+  float* v = c.f32(op.v, row) + head * dim;
+  if (op.v_norm) {
+    rms_norm(v, dim, nullptr, op.norm_eps);
+  }
+  quantize_row(op.kv.dtype, v, dim, c.v_row(op.kv, c.step.row_seq[row], head, c.step.row_kv[row]));
+}
+
 }  // namespace
 
 void run(const ops::RopeKvWrite& op, const Context& c) {
   const std::uint32_t dim_k = op.kv.head_dim_k;
-  const std::uint32_t dim_v = op.kv.head_dim_v;
   for (std::uint32_t r = 0; r < c.step.n_row; ++r) {
     const std::int32_t position = c.step.pos[std::uint64_t{r} * kPosDims];
     for (std::uint32_t h = 0; h < op.n_head; ++h) {
-      norm_and_rotate(c.f32(op.q, r) + h * dim_k, op, c, c.f32(op.q_norm), position);
+      float* q = c.f32(op.q, r) + h * dim_k;
+      norm_and_rotate(q, op, c, c.f32(op.q_norm), position);
+      scale_by_position(q, op, position);
     }
-    const std::uint32_t seq = c.step.row_seq[r];
-    const std::uint32_t kv = c.step.row_kv[r];
-    for (std::uint32_t h = 0; h < op.kv.n_head_kv; ++h) {
+    for (std::uint32_t h = 0; h < op.kv.n_head_kv && !op.k.empty(); ++h) {
       float* k = c.f32(op.k, r) + h * dim_k;
       norm_and_rotate(k, op, c, c.f32(op.k_norm), position);
-      quantize_row(op.kv.dtype, k, dim_k, c.k_row(op.kv, seq, h, kv));
-      quantize_row(op.kv.dtype, c.f32(op.v, r) + h * dim_v, dim_v, c.v_row(op.kv, seq, h, kv));
+      quantize_row(op.kv.dtype, k, dim_k, c.k_row(op.kv, c.step.row_seq[r], h, c.step.row_kv[r]));
+      if (!op.v.empty()) {
+        write_value(op, c, r, h);
+      }
     }
   }
 }

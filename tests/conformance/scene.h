@@ -12,6 +12,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -41,8 +42,19 @@ class Scene {
     return t;
   }
   /// Poisoned, to be written.
-  TensorRef output(std::uint32_t rows, std::uint32_t cols) {
-    return reserve(arena_, kArena, DType::f32, rows, cols);
+  TensorRef output(std::uint32_t rows, std::uint32_t cols, DType dtype = DType::f32) {
+    return reserve(arena_, kArena, dtype, rows, cols);
+  }
+  /// Given values, row after row, in the arena or (`weights`) among the weights: f32 or i32.
+  template <class Value>
+  TensorRef values(std::uint32_t cols, const std::vector<Value>& all, bool weights = false) {
+    static_assert(sizeof(Value) == 4);
+    const DType dtype = std::is_same_v<Value, float> ? DType::f32 : DType::i32;
+    std::vector<std::byte>& memory = weights ? weights_ : arena_;
+    const TensorRef t = reserve(memory, weights ? kWeights : kArena, dtype,
+                                static_cast<std::uint32_t>(all.size() / cols), cols);
+    std::memcpy(&memory[t.offset], all.data(), t.bytes());
+    return t;
   }
   /// A weight of any type. Blocks are random bits, drawn again until their values are sane, so that
   /// every bit pattern of a type's quants and scales occurs.
@@ -82,6 +94,13 @@ class Scene {
     step_.n_out = n_out;
     max_rows = std::max(max_rows, n_row);
     max_outputs = std::max(max_outputs, n_out);
+  }
+
+  /// Rows whose outputs are wanted, beside `sequences`.
+  void outputs(std::vector<std::uint32_t> rows) {
+    out_row_ = std::move(rows);
+    step_.n_out = static_cast<std::uint32_t>(out_row_.size());
+    max_outputs = std::max(max_outputs, step_.n_out);
   }
 
   /// Sequences with pages of group 1 (group 0 stands there with other pages, to be left alone).
@@ -125,8 +144,9 @@ class Scene {
   }
 
   /// A KV type and head shape for the layer; the page holds other layers around it.
-  KvRef kv(DType dtype, std::uint32_t n_head_kv, std::uint32_t head_dim_k,
-           std::uint32_t head_dim_v) {
+  KvRef kv(DType dtype, std::uint32_t n_head_kv, std::uint32_t head_dim_k, std::uint32_t head_dim_v,
+           bool v_in_k = false) {
+    kv_.v_in_k = v_in_k;
     kv_.group = 1;
     kv_.dtype = dtype;
     kv_.n_head_kv = n_head_kv;
@@ -149,10 +169,54 @@ class Scene {
         const std::uint32_t page = page_table_[page_begin_[step_.n_seq + s] + at / kPageTokens];
         if (page != kNoPage) {
           fill_row(k_rows_[page], kv_.head_dim_k, at % kPageTokens, scale);
-          fill_row(v_rows_[page], kv_.head_dim_v, at % kPageTokens, scale);
+          if (!kv_.v_in_k) {
+            fill_row(v_rows_[page], kv_.head_dim_v, at % kPageTokens, scale);
+          }
         }
       }
     }
+  }
+
+  /// Chosen keys and values instead: of_key(position, dimension) and of_value alike, for all heads
+  /// and sequences.
+  template <class Key, class Value>
+  void set_cache(const Key& of_key, const Value& of_value) {
+    fill_cache(true);
+    for (std::uint32_t s = 0; s < step_.n_seq; ++s) {
+      for (std::uint32_t at = 0; at < kv_len_[s]; ++at) {
+        const std::uint32_t page = page_table_[page_begin_[step_.n_seq + s] + at / kPageTokens];
+        for (std::uint32_t h = 0; page != kNoPage && h < kv_.n_head_kv; ++h) {
+          set_row(k_rows_[page], kv_.head_dim_k, h, at, of_key);
+          if (!kv_.v_in_k) {
+            set_row(v_rows_[page], kv_.head_dim_v, h, at, of_value);
+          }
+        }
+      }
+    }
+  }
+
+  /// Recurrent state of so many values a sequence, between other layers' states. Call after
+  /// `sequences`; random values of `scale`. Slots are dealt out backwards, and some are nobody's.
+  StateRef state(std::uint32_t values, float scale = 1.0f) {
+    state_.offset = 64;
+    state_.bytes = values * sizeof(float);
+    state_.slot_bytes = 64 + state_.bytes + 36;
+    state_.slot_bytes -= state_.slot_bytes % 4;
+    states_.resize(state_.slot_bytes * (step_.n_seq + 2));
+    for (std::size_t at = 0; at < states_.size(); at += sizeof kPoison) {
+      std::memcpy(&states_[at], &kPoison, sizeof kPoison);
+    }
+    for (std::uint32_t s = 0; s < step_.n_seq; ++s) {
+      state_slot_.push_back(step_.n_seq - s);
+      for (std::uint32_t i = 0; i < values; ++i) {
+        const float value = scale * normal();
+        std::memcpy(&states_[state_at(s) + i * sizeof value], &value, sizeof value);
+      }
+    }
+    return state_;
+  }
+  void set_state(std::uint32_t seq, const std::vector<float>& values) {
+    std::memcpy(&states_[state_at(seq)], values.data(), state_.bytes);
   }
 
   void tokens(std::vector<std::int32_t> ids) { token_ = std::move(ids); }
@@ -177,11 +241,19 @@ class Scene {
     std::vector<std::vector<std::byte>> k_rows, v_rows;  ///< [page] as plain rows
     RunStatus status = RunStatus::done;
     std::vector<OpTime> times;
+    std::vector<std::vector<float>> states;  ///< [sequence]
 
     std::vector<float> values(const TensorRef& t, std::uint32_t rows) const {
       std::vector<float> v(std::size_t{rows} * t.cols);
       if (!v.empty()) {
         std::memcpy(v.data(), arena.data() + t.offset, v.size() * sizeof(float));
+      }
+      return v;
+    }
+    std::vector<std::int32_t> ints(const TensorRef& t, std::uint32_t rows) const {
+      std::vector<std::int32_t> v(std::size_t{rows} * t.cols);
+      if (!v.empty()) {
+        std::memcpy(v.data(), arena.data() + t.offset, v.size() * sizeof(std::int32_t));
       }
       return v;
     }
@@ -197,9 +269,11 @@ class Scene {
     auto weights = take(backend.import(weights_));
     const std::uint64_t scratch_bytes = backend.scratch_bytes(segment, max_rows, max_outputs);
     auto scratch = take(backend.alloc(scratch_bytes + kGuardBytes));
-    if (!arena || !weights || !scratch) {
+    auto states = take(backend.alloc(std::max<std::uint64_t>(states_.size(), 64)));
+    if (!arena || !weights || !scratch || !states) {
       return outcome;
     }
+    expect_ok(backend.upload(*states, 0, states_));
     expect_ok(backend.upload(*arena, 0, arena_));
     std::memset(scratch->host(), 0xff,
                 scratch->size());  // NaN: nothing may be read before it is written
@@ -239,6 +313,7 @@ class Scene {
       step.slab_begin = slab_begin;
       step.slab_pages = slab_pages;
     }
+    step.state = step.state_slot != nullptr ? states->address() : 0;
     outcome.status = (*executable)->run(step, stop);
     outcome.times = (*executable)->times();
 
@@ -249,6 +324,13 @@ class Scene {
       outcome.v_rows.push_back(std::vector<std::byte>(v_rows_[p].size()));
       expect_ok(backend.read_kv(*slabs[p / kSlabPages], kv_.page_bytes * (p % kSlabPages), kv_,
                                 outcome.k_rows.back(), outcome.v_rows.back()));
+    }
+    std::vector<std::byte> states_after(states_.size());
+    expect_ok(backend.download(*states, 0, states_after));
+    expect_only_declared_state(states_after);
+    for (std::uint32_t s = 0; s < state_slot_.size(); ++s) {
+      outcome.states.emplace_back(state_.bytes / sizeof(float));
+      std::memcpy(outcome.states.back().data(), &states_after[state_at(s)], state_.bytes);
     }
     for (std::uint64_t b = scratch_bytes; b < scratch->size(); ++b) {
       if (scratch->host()[b] != std::byte{0xff}) {
@@ -335,6 +417,22 @@ class Scene {
     }
   }
 
+  template <class Value>
+  void set_row(std::vector<std::byte>& page, std::uint32_t dim, std::uint32_t head,
+               std::uint32_t at, const Value& value) {
+    std::vector<float> row(dim);
+    for (std::uint32_t d = 0; d < dim; ++d) {
+      row[d] = value(at, d);
+    }
+    const std::uint64_t bytes = row_bytes(kv_.dtype, dim);
+    reference::quantize_row(kv_.dtype, row.data(), dim,
+                            &page[bytes * (std::uint64_t{head} * kPageTokens + at % kPageTokens)]);
+  }
+
+  std::uint64_t state_at(std::uint32_t seq) const {
+    return state_.slot_bytes * state_slot_[seq] + state_.offset;
+  }
+
   /// The step with only those arrays that the ops declare.
   StepInput declared_step() const {
     std::uint32_t arrays = 0;
@@ -355,6 +453,7 @@ class Scene {
     give(s.page_begin, step_array::pages, page_begin_);
     give(s.page_table, step_array::pages, page_table_);
     give(s.out_row, step_array::out_row, out_row_);
+    give(s.state_slot, step_array::state_slot, state_slot_);
     s.n_group = s.page_table != nullptr ? 2 : 0;
     return s;
   }
@@ -386,7 +485,8 @@ class Scene {
       const std::byte* page = slabs[p / kSlabPages]->host() + kv_.page_bytes * (p % kSlabPages);
       for (std::uint64_t b = 0; b < kv_.page_bytes; ++b) {
         const bool k = b >= kv_.k_offset && b < kv_.k_offset + kv_.k_tile_bytes() * kv_.n_head_kv;
-        const bool v = b >= kv_.v_offset && b < kv_.v_offset + kv_.v_tile_bytes() * kv_.n_head_kv;
+        const bool v = !kv_.v_in_k && b >= kv_.v_offset &&
+                       b < kv_.v_offset + kv_.v_tile_bytes() * kv_.n_head_kv;
         if (!k && !v && page[b] != std::byte{0xa5}) {
           FAIL() << "byte " << b << " of page " << p << " belongs to another layer and changed";
         }
@@ -394,8 +494,29 @@ class Scene {
     }
     for (std::uint32_t p = 0; p < outcome.k_rows.size(); ++p) {
       expect_rows_kept(p, k_rows_[p], outcome.k_rows[p], kv_.head_dim_k, writes_kv);
-      expect_rows_kept(p, v_rows_[p], outcome.v_rows[p], kv_.head_dim_v, writes_kv);
+      if (!kv_.v_in_k) {
+        expect_rows_kept(p, v_rows_[p], outcome.v_rows[p], kv_.head_dim_v, writes_kv);
+      }
     }
+  }
+
+  /// Only this layer's state of the sequences that have rows may change.
+  void expect_only_declared_state(const std::vector<std::byte>& after) const {
+    std::vector<bool> may_change(states_.size(), false);
+    bool uses_state = false;
+    for (const Op& op : segment.ops) {
+      uses_state = uses_state || access(op).uses_state;
+    }
+    for (std::uint32_t s = 0; uses_state && s < state_slot_.size(); ++s) {
+      for (std::uint64_t b = 0; b < state_.bytes && seq_row_[s] < seq_row_[s + 1]; ++b) {
+        may_change[state_at(s) + b] = true;
+      }
+    }
+    std::size_t wrong = 0;
+    for (std::size_t b = 0; b < states_.size(); ++b) {
+      wrong += !may_change[b] && states_[b] != after[b];
+    }
+    EXPECT_EQ(wrong, 0u) << "bytes of state changed that belong to nobody or to another layer";
   }
 
   void expect_rows_kept(std::uint32_t page, const std::vector<std::byte>& before,
@@ -423,8 +544,10 @@ class Scene {
   std::vector<std::int32_t> token_, pos_;
   std::vector<float> input_embd_;
   std::vector<std::uint32_t> row_seq_, row_kv_, seq_row_, kv_len_, page_begin_, page_table_,
-      out_row_;
+      out_row_, state_slot_;
   KvRef kv_;
+  StateRef state_;
+  std::vector<std::byte> states_;
   std::uint32_t n_page_ = 0;
   std::vector<std::vector<std::byte>> k_rows_, v_rows_;
 };

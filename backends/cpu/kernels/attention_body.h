@@ -248,12 +248,16 @@ struct Sight {
 };
 
 LM_INLINE Sight sight(const AttentionItem& item, std::uint32_t row) {
+  const bool causal = item.op->causal;
   const std::uint32_t kv = item.step->row_kv[row];
-  if (!item.op->causal) {
-    return {0, item.step->kv_len[item.seq]};
-  }
   const std::uint32_t window = item.op->window;
-  return {window != 0 && kv >= window ? kv - window + 1 : 0, kv + 1};
+  const std::uint32_t end = causal ? kv + 1 : item.step->kv_len[item.seq];
+  if (window == 0) {
+    return {0, end};
+  }
+  const std::uint32_t reach = causal ? window - 1 : window / 2;
+  const std::uint32_t begin = kv > reach ? kv - reach : 0;
+  return {begin, end - kv > reach ? kv + reach + 1 : end};
 }
 
 LM_INLINE std::uint32_t bounded(std::uint32_t value, std::uint32_t first) {
@@ -291,6 +295,21 @@ void cap_scores(float* scores, std::uint64_t n, float cap) {
   const Vec c = splat(cap);
   for (std::uint64_t i = 0; i < n; i += kLanes) {
     store(scores + i, c * tanh(load(scores + i) / c));
+  }
+}
+
+/// Subtracts slope * distance from every score.
+void add_slopes(const AttentionItem& item, std::uint32_t group, std::uint32_t head,
+                std::uint32_t first, float* scores) {
+  for (std::uint32_t row = item.row_begin; row < item.row_end; ++row) {
+    const float at = static_cast<float>(item.step->row_kv[row]) - static_cast<float>(first);
+    for (std::uint32_t g = 0; g < group; ++g, scores += kPageTokens) {
+      const float slope = item.slopes[head * group + g];
+      for (std::uint32_t p = 0; p < kPageTokens; ++p) {
+        const float distance = static_cast<float>(p) - at;
+        scores[p] -= slope * (distance < 0.0f ? -distance : distance);
+      }
+    }
   }
 }
 
@@ -378,8 +397,9 @@ void run(const AttentionItem& item, std::byte* scratch) {
   const std::uint64_t k_bytes = kv.k_tile_bytes();
   const std::uint64_t v_bytes = kv.v_tile_bytes();
   const bool whole_vectors = kv.head_dim_v == width;
-  const bool direct_f32 = kv.dtype == DType::f32 && whole_vectors;
-  const bool direct_f16 = kv.dtype == DType::f16 && whole_vectors && queries <= kDirectQueries;
+  const bool direct_f32 = kv.dtype == DType::f32 && whole_vectors && !kv.v_in_k;
+  const bool direct_f16 =
+      kv.dtype == DType::f16 && whole_vectors && !kv.v_in_k && queries <= kDirectQueries;
   const Sight first_row = sight(item, item.row_begin);
   const Sight last_row = sight(item, item.row_end - 1);
 
@@ -392,12 +412,14 @@ void run(const AttentionItem& item, std::byte* scratch) {
     for (std::uint32_t h = 0; h < heads; ++h) {
       const std::uint32_t kv_head = item.head_begin + h;
       const std::byte* k = page + kv.k_offset + kv_head * k_bytes;
-      const std::byte* v = page + kv.v_offset + kv_head * v_bytes;
+      const std::byte* v = kv.v_in_k ? k : page + kv.v_offset + kv_head * v_bytes;
       const bool same_page = h + 1 < heads;
       const std::byte* k_ahead =
           same_page ? k + k_bytes : next_page + kv.k_offset + item.head_begin * k_bytes;
       const std::byte* v_ahead =
-          same_page ? v + v_bytes : next_page + kv.v_offset + item.head_begin * v_bytes;
+          kv.v_in_k
+              ? k_ahead
+              : (same_page ? v + v_bytes : next_page + kv.v_offset + item.head_begin * v_bytes);
       const float* q = work.q + static_cast<std::uint64_t>(h) * queries * kv.head_dim_k;
       float* sums = work.sums + static_cast<std::uint64_t>(h) * queries * width;
 
@@ -414,6 +436,9 @@ void run(const AttentionItem& item, std::byte* scratch) {
       if (op.softcap > 0.0f) {
         cap_scores(work.scores, static_cast<std::uint64_t>(queries) * kPageTokens, op.softcap);
       }
+      if (item.slopes != nullptr) {
+        add_slopes(item, group, kv_head, first, work.scores);
+      }
       if (!all_seen) {
         hide(item, group, first, work.scores);
       }
@@ -426,7 +451,11 @@ void run(const AttentionItem& item, std::byte* scratch) {
         value_tile<F32Tile>(work.scores, work.factor, queries, keys,
                             reinterpret_cast<const float*>(v), width, sums, width, v_ahead);
       } else {
-        expand_values(kv.dtype, v, kv.head_dim_v, width, work.v);
+        if (kv.v_in_k) {
+          transpose_keys(work.k, kv.head_dim_k, kv.head_dim_v, width, work.v);
+        } else {
+          expand_values(kv.dtype, v, kv.head_dim_v, width, work.v);
+        }
         value_tile<F32Tile>(work.scores, work.factor, queries, keys, work.v, width, sums, width,
                             v_ahead);
       }

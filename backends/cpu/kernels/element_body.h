@@ -69,31 +69,59 @@ LM_INLINE void store_some(float* p, Vec v, std::uint32_t n) {
   }
 }
 
+LM_INLINE Vec sigmoid(Vec x) {
+  return splat(1.0f) / (splat(1.0f) + exp(zero() - x));
+}
+
+LM_INLINE Vec identity(Vec x) {
+  return x;
+}
+
+/// The clamped form of gpt-oss. Comparisons are written so that NaN stays NaN.
+LM_INLINE Vec swiglu_clamped(Vec gate, Vec up) {
+  const Vec limit = splat(7.0f);
+  const Vec g = gate > limit ? limit : gate;
+  const Vec u = up > limit ? limit : (up < zero() - limit ? zero() - limit : up);
+  return g / (splat(1.0f) + exp(splat(-1.702f) * g)) * (u + splat(1.0f));
+}
+
 template <Vec (*act)(Vec)>
-void gate_with(float* gate, const float* up, std::uint32_t n) {
+void gate_with(const float* gate, const float* up, float* out, std::uint64_t n) {
   for_vectors(n, [&](std::uint64_t i, std::uint32_t count) {
     Vec v = act(load_some(gate + i, count));
     if (up != nullptr) {
       v *= load_some(up + i, count);
     }
-    store_some(gate + i, v, count);
+    store_some(out + i, v, count);
   });
 }
 
-void gate(Activation act, float* values, const float* up, std::uint32_t n) {
+void gate(Activation act, const float* values, const float* up, float* out, std::uint64_t n) {
   switch (act) {
     case Activation::silu:
-      return gate_with<silu>(values, up, n);
+      return gate_with<silu>(values, up, out, n);
     case Activation::gelu_tanh:
-      return gate_with<gelu_tanh>(values, up, n);
+      return gate_with<gelu_tanh>(values, up, out, n);
     case Activation::gelu_erf:
-      return gate_with<gelu_erf>(values, up, n);
+      return gate_with<gelu_erf>(values, up, out, n);
+    case Activation::sigmoid:
+      return gate_with<sigmoid>(values, up, out, n);
+    case Activation::identity:
+      return gate_with<identity>(values, up, out, n);
+    case Activation::swiglu_clamped:
+      return for_vectors(n, [&](std::uint64_t i, std::uint32_t count) {
+        store_some(out + i, swiglu_clamped(load_some(values + i, count), load_some(up + i, count)),
+                   count);
+      });
   }
 }
 
-void add(const float* a, const float* b, float* out, std::uint64_t n) {
+void add(const float* a, float factor_a, const float* b, float factor_b, float* out,
+         std::uint64_t n) {
   for_vectors(n, [&](std::uint64_t i, std::uint32_t count) {
-    store_some(out + i, load_some(a + i, count) + load_some(b + i, count), count);
+    const Vec v =
+        splat(factor_a) * load_some(a + i, count) + splat(factor_b) * load_some(b + i, count);
+    store_some(out + i, v, count);
   });
 }
 

@@ -9,6 +9,7 @@ lm_add_kernel(norm ${LM_OP_ISAS})
 lm_add_kernel(element ${LM_OP_ISAS})
 lm_add_kernel(rope ${LM_OP_ISAS})
 lm_add_kernel(attention ${LM_OP_ISAS})
+lm_add_kernel(recurrent ${LM_OP_ISAS})
 
 # matmul: the table of find_matmul names the same families.
 target_sources(lm_backends PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cpu/kernels/matmul_table.cpp)

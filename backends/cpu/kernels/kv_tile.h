@@ -1,8 +1,8 @@
 /// Tiles of a KV page as the CPU arranges them, and their conversion to f32.
 ///
-/// K: groups of 16 positions, [2][head_dim][16]. V: rows, [32][head_dim]. q8_0 K: a group is
-/// [head_dim / 32][16] f16 scales, then [head_dim][16] int8 (as many bytes as the rows' blocks);
-/// q8_0 V: plain rows of blocks.
+/// K: groups of 16 positions, [2][head_dim][16]. V: rows, [32][head_dim]. K in blocks (q8_0, q4_0):
+/// a group is [head_dim / 32][16] f16 scales, then [bytes of quants][16] (as many bytes as the
+/// rows' blocks); V in blocks: plain rows of them.
 #pragma once
 
 #include <cstddef>
@@ -59,8 +59,41 @@ LM_INLINE void expand_keys(DType dtype, const std::byte* tile, std::uint32_t dim
         tile += dim / 32 * 34 * kKeyGroup;
       }
       return;
+    case DType::q4_0:
+      for (std::uint32_t g = 0; g < kTileRows / kKeyGroup; ++g) {
+        const auto* scales = reinterpret_cast<const std::uint16_t*>(tile);
+        const auto* quants = reinterpret_cast<const std::uint8_t*>(scales + dim / 32 * kKeyGroup);
+        for (std::uint32_t b = 0; b < dim / 32; ++b, quants += 16 * kKeyGroup) {
+          float scale[kKeyGroup];
+          expand_f16(scales + b * kKeyGroup, kKeyGroup, scale);
+          for (std::uint32_t i = 0; i < 16 * kKeyGroup; ++i) {  // byte, position
+            const float s = scale[i % kKeyGroup];
+            to[i] = s * static_cast<float>((quants[i] & 15) - 8);
+            to[i + 16 * kKeyGroup] = s * static_cast<float>((quants[i] >> 4) - 8);
+          }
+          to += 32 * kKeyGroup;
+        }
+        tile += dim / 32 * 18 * kKeyGroup;
+      }
+      return;
     default:
       __builtin_memcpy(to, tile, n * sizeof(float));
+  }
+}
+
+/// The first `dim_v` dimensions of expanded keys [2][dim_k][16] as rows of `width` floats: values
+/// that are part of the keys.
+LM_INLINE void transpose_keys(const float* keys, std::uint32_t dim_k, std::uint32_t dim_v,
+                              std::uint32_t width, float* to) {
+  for (std::uint32_t row = 0; row < kTileRows; ++row, to += width) {
+    const float* from =
+        keys + static_cast<std::uint64_t>(row / kKeyGroup) * kKeyGroup * dim_k + row % kKeyGroup;
+    for (std::uint32_t d = 0; d < dim_v; ++d) {
+      to[d] = from[d * kKeyGroup];
+    }
+    for (std::uint32_t d = dim_v; d < width; ++d) {
+      to[d] = 0.0f;
+    }
   }
 }
 
@@ -87,6 +120,19 @@ LM_INLINE void expand_values(DType dtype, const std::byte* tile, std::uint32_t d
             to[i + j] = scale * static_cast<float>(quants[j]);
           }
           tile += 34;
+        }
+        break;
+      case DType::q4_0:
+        for (std::uint32_t i = 0; i < dim; i += 32) {
+          std::uint16_t bits[kLanes] = {};
+          __builtin_memcpy(bits, tile, sizeof(std::uint16_t));
+          const float scale = load_f16(bits)[0];
+          const auto* quants = reinterpret_cast<const std::uint8_t*>(tile + 2);
+          for (std::uint32_t j = 0; j < 16; ++j) {
+            to[i + j] = scale * static_cast<float>((quants[j] & 15) - 8);
+            to[i + j + 16] = scale * static_cast<float>((quants[j] >> 4) - 8);
+          }
+          tile += 18;
         }
         break;
       default:

@@ -23,7 +23,7 @@ LM_INLINE void norm_head(float* head, std::uint32_t n, const float* weight, floa
   }
   const float factor = 1.0f / sqrtf(total / static_cast<float>(n) + eps);
   for (i = 0; i < n; ++i) {
-    head[i] = head[i] * factor * weight[i];
+    head[i] = head[i] * factor * (weight != nullptr ? weight[i] : 1.0f);
   }
 }
 
@@ -61,13 +61,18 @@ LM_INLINE void rotate_pairs(float* head, std::uint32_t half, const float* turn) 
 void rotate(const RopeHeads& row) {
   for (std::uint32_t h = 0; h < row.n_head; ++h) {
     float* head = row.heads + static_cast<std::uint64_t>(h) * row.head_dim;
-    if (row.norm != nullptr) {
+    if (row.normalise) {
       norm_head(head, row.head_dim, row.norm, row.eps);
     }
     if (row.rope == RopeKind::halves) {
-      rotate_halves(head, row.n_rot / 2, row.turn);
+      rotate_halves(head + row.rot_begin, row.n_rot / 2, row.turn);
     } else if (row.rope == RopeKind::pairs) {
-      rotate_pairs(head, row.n_rot / 2, row.turn);
+      rotate_pairs(head + row.rot_begin, row.n_rot / 2, row.turn);
+    }
+    if (row.factor != 1.0f) {
+      for (std::uint32_t i = 0; i < row.head_dim; ++i) {
+        head[i] *= row.factor;
+      }
     }
   }
 }

@@ -12,6 +12,7 @@ class AttentionStep final : public Step {
         kernels_(op_kernels(plan.isa()).attention),
         q_(plan.f32(op.q)),
         sinks_(plan.f32(op.sinks)),
+        slopes_(plan.f32(op.slopes)),
         out_(plan.f32(op.out)),
         partials_(plan.shared_region(Planner::partials, cuts.partial_bytes())) {
     plan.need_thread_scratch(
@@ -37,6 +38,7 @@ class AttentionStep final : public Step {
     item.page_end = part.page_end;
     item.q = q_;
     item.sinks = sinks_;
+    item.slopes = slopes_;
     item.out = out_;
     if (part.slot != kNoSlot) {
       item.partial =
@@ -66,6 +68,7 @@ class AttentionStep final : public Step {
   const AttentionKernels& kernels_;
   const float* q_;
   const float* sinks_;
+  const float* slopes_;
   float* out_;
   std::size_t partials_;
 };

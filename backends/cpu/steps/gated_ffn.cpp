@@ -45,7 +45,8 @@ class GatedFfnStep final : public Step {
     if (!gate_) {
       up_.kernel->run(up, begin, end, scratch);
       for (std::uint32_t r = 0; r < up.n_rows; ++r) {
-        element_.gate(act_, up.out + r * up.out_stride + begin, nullptr, end - begin);
+        float* row = up.out + r * up.out_stride + begin;
+        element_.gate(act_, row, nullptr, row, end - begin);
       }
       return;
     }
@@ -59,8 +60,8 @@ class GatedFfnStep final : public Step {
     up.out_stride = end - begin;
     up_.kernel->run(up, 0, end - begin, scratch);
     for (std::uint32_t r = 0; r < gate.n_rows; ++r) {
-      element_.gate(act_, gate.out + r * gate.out_stride + begin, columns + r * up.out_stride,
-                    end - begin);
+      float* row = gate.out + r * gate.out_stride + begin;
+      element_.gate(act_, row, columns + r * up.out_stride, row, end - begin);
     }
   }
 

@@ -115,10 +115,17 @@ MatMulArgs Product::pass_args(const RunState& run, std::uint32_t pass, std::uint
 }
 
 std::uint32_t rows_per_item(const Product& product, std::uint32_t n_rows, std::uint32_t n_threads) {
-  const std::uint32_t step = product.kernel->row_step;
-  std::uint64_t rows = div_up(product.n_out, kItemsPerThread * n_threads);
-  rows = std::max(rows, kMinItemBytes / std::max<std::uint64_t>(product.args.weight_row_bytes, 1));
-  const std::uint64_t row_work = std::uint64_t{std::min(n_rows, kMaxProductRows)} * product.args.k;
+  return rows_per_item(ItemShape{product.n_out, product.args.k, product.args.weight_row_bytes,
+                                 product.kernel->row_step},
+                       n_rows, n_threads);
+}
+
+std::uint32_t rows_per_item(const ItemShape& shape, std::uint32_t n_rows, std::uint32_t n_threads) {
+  const std::uint32_t step = shape.row_step;
+  const std::uint64_t n_item = std::uint64_t{kItemsPerThread} * n_threads;
+  std::uint64_t rows = (shape.n_out + n_item - 1) / n_item;
+  rows = std::max(rows, kMinItemBytes / std::max<std::uint64_t>(shape.weight_row_bytes, 1));
+  const std::uint64_t row_work = std::uint64_t{std::min(n_rows, kMaxProductRows)} * shape.k;
   rows = std::min(rows,
                   std::max<std::uint64_t>(kMaxItemWork / std::max<std::uint64_t>(row_work, 1), 1));
   return static_cast<std::uint32_t>((rows + step - 1) / step * step);

@@ -33,7 +33,16 @@ struct Product {
   std::uint64_t weight_bytes() const { return args.weight_row_bytes * n_out; }
 };
 
-/// How many weight rows an item of this product holds.
+/// What decides how a product is cut into items.
+struct ItemShape {
+  std::uint64_t n_out;  ///< weight rows in all
+  std::uint32_t k;
+  std::uint64_t weight_row_bytes;
+  std::uint32_t row_step;  ///< of the kernel
+};
+
+/// How many weight rows an item holds.
+std::uint32_t rows_per_item(const ItemShape& shape, std::uint32_t n_rows, std::uint32_t n_threads);
 std::uint32_t rows_per_item(const Product& product, std::uint32_t n_rows, std::uint32_t n_threads);
 
 }  // namespace lm::cpu

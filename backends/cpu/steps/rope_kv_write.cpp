@@ -68,7 +68,9 @@ class RopeKvWriteStep final : public Step {
     const std::uint32_t end = std::min((item + 1) * kRowsPerItem, run.input->n_row);
     for (std::uint32_t r = item * kRowsPerItem; r < end; ++r) {
       turn_row(run, r);
-      write_row(run, r, run.thread_scratch(thread));
+      if (!op_.k.empty()) {
+        write_row(run, r, run.thread_scratch(thread));
+      }
     }
   }
 
@@ -83,17 +85,43 @@ class RopeKvWriteStep final : public Step {
     heads.head_dim = dim;
     heads.eps = op_.norm_eps;
     heads.rope = op_.rope;
+    heads.rot_begin = op_.rot_begin;
     heads.n_rot = op_.n_rot;
     heads.turn =
         reinterpret_cast<const float*>(run.region(turn_region_)) + std::uint64_t{r} * op_.n_rot;
     heads.heads = q_ + std::uint64_t{r} * op_.n_head * dim;
     heads.n_head = op_.n_head;
+    heads.normalise = q_norm_ != nullptr;
     heads.norm = q_norm_;
+    heads.factor = temperature(run.input->pos[std::uint64_t{r} * kPosDims]);
     kernels_.rotate(heads);
+    if (op_.k.empty()) {
+      return;
+    }
+    heads.factor = 1.0f;
     heads.heads = k_ + std::uint64_t{r} * op_.kv.n_head_kv * dim;
     heads.n_head = op_.kv.n_head_kv;
+    heads.normalise = k_norm_ != nullptr;
     heads.norm = k_norm_;
     kernels_.rotate(heads);
+    if (op_.v_norm && !op_.v.empty()) {
+      RopeHeads values;
+      values.heads = v_ + std::uint64_t{r} * op_.kv.n_head_kv * op_.kv.head_dim_v;
+      values.n_head = op_.kv.n_head_kv;
+      values.head_dim = op_.kv.head_dim_v;
+      values.normalise = true;
+      values.eps = op_.norm_eps;
+      kernels_.rotate(values);
+    }
+  }
+
+  /// What a query at this position is multiplied with.
+  float temperature(std::int32_t position) const {
+    if (op_.temperature == 0.0f) {
+      return 1.0f;
+    }
+    const double turns = std::floor(position / static_cast<double>(op_.temperature_length));
+    return static_cast<float>(1.0 + static_cast<double>(op_.temperature) * std::log(turns + 1.0));
   }
 
   void write_row(const RunState& run, std::uint32_t r, std::byte* scratch) const {
@@ -106,12 +134,14 @@ class RopeKvWriteStep final : public Step {
     const std::uint64_t v_row = row_bytes(kv.dtype, kv.head_dim_v);
     for (std::uint32_t h = 0; h < kv.n_head_kv; ++h) {
       const float* k = k_ + (std::uint64_t{r} * kv.n_head_kv + h) * kv.head_dim_k;
-      const float* v = v_ + (std::uint64_t{r} * kv.n_head_kv + h) * kv.head_dim_v;
       convert(k, kv.head_dim_k, scratch);
       put_key(kv.dtype, scratch, kv.head_dim_k, at % kPageTokens,
               base + kv.k_offset + kv.k_tile_bytes() * h);
-      convert(v, kv.head_dim_v,
-              base + kv.v_offset + kv.v_tile_bytes() * h + v_row * (at % kPageTokens));
+      if (!op_.v.empty()) {
+        const float* v = v_ + (std::uint64_t{r} * kv.n_head_kv + h) * kv.head_dim_v;
+        convert(v, kv.head_dim_v,
+                base + kv.v_offset + kv.v_tile_bytes() * h + v_row * (at % kPageTokens));
+      }
     }
   }
 
@@ -130,7 +160,7 @@ class RopeKvWriteStep final : public Step {
   const RopeKernels& kernels_;
   float* q_;
   float* k_;
-  const float* v_;
+  float* v_;
   const float* q_norm_;
   const float* k_norm_;
   std::size_t turn_region_ = 0;
