@@ -50,8 +50,8 @@ void Batch::build(std::span<const BatchItem> items, const PagePool& pages) {
   }
 }
 
-StepInput Batch::view(const PagePool& pages, std::uint16_t device, std::uint32_t out_begin,
-                      std::uint32_t n_out) const {
+StepInput Batch::view(const PagePool& pages, const StatePool* states, std::uint16_t device,
+                      std::uint32_t out_begin, std::uint32_t n_out) const {
   const PagePool::SlabTable& slabs = pages.slab_table(device);
   StepInput step;
   step.n_row = n_row();
@@ -72,6 +72,7 @@ StepInput Batch::view(const PagePool& pages, std::uint16_t device, std::uint32_t
   step.slab = slabs.slab.data();
   step.slab_begin = slabs.begin.data();
   step.slab_pages = slabs.pages.data();
+  step.state = states != nullptr ? states->address(device) : 0;
   return step;
 }
 

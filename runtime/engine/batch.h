@@ -8,6 +8,7 @@
 #include "backends/step_input.h"
 #include "runtime/engine/session.h"
 #include "runtime/kv/page_pool.h"
+#include "runtime/kv/state_pool.h"
 
 namespace lm {
 
@@ -23,8 +24,9 @@ class Batch {
   std::uint32_t n_out() const { return static_cast<std::uint32_t>(out_row_.size()); }
 
   /// The view for one device: its slab table, and the wanted rows [out_begin, out_begin + n_out).
-  StepInput view(const PagePool& pages, std::uint16_t device, std::uint32_t out_begin,
-                 std::uint32_t n_out) const;
+  /// `states` is null for models without recurrent layers.
+  StepInput view(const PagePool& pages, const StatePool* states, std::uint16_t device,
+                 std::uint32_t out_begin, std::uint32_t n_out) const;
 
  private:
   std::uint32_t n_embd_;

@@ -7,19 +7,20 @@
 
 #include <fmt/core.h>
 
-#include "backends/reference/dequant.h"
 #include "runtime/engine/batch.h"
 #include "runtime/kv/kv_layout.h"
 #include "runtime/kv/page_pool.h"
 #include "runtime/kv/state_pool.h"
 #include "runtime/model/architecture.h"
-#include "runtime/model/decoder.h"
+#include "runtime/model/forward.h"
 #include "runtime/plan/memory_plan.h"
 
 namespace lm {
 namespace {
 
-constexpr std::array<std::uint32_t, 10> kBuckets = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+constexpr std::array<std::uint32_t, 14> kBuckets = {1,   2,   4,   8,    16,   32,   64,
+                                                   128, 256, 512, 1024, 2048, 4096, 8192};
+constexpr std::uint32_t kMaxBatch = 512;
 /// Rows of one run of the head. 32 rows of a 128 k vocabulary are 16 MiB of logits; more rows gain
 /// nothing, because a prompt needs one.
 constexpr std::uint32_t kMaxHeadRows = 32;
@@ -37,24 +38,6 @@ struct CompiledPlan {
   std::vector<std::unique_ptr<Executable>> body, head;  ///< null where the segment is a Copy
 };
 
-/// Factors that divide the rotary frequencies: rope_freqs, or long/short ones by the context that
-/// is opened.
-Result<std::vector<float>> rope_factors(const GgufFile& file, const Hparams& h,
-                                        std::uint32_t n_ctx) {
-  const GgufTensor* tensor = file.find_tensor("rope_freqs.weight");
-  if (tensor == nullptr) {
-    tensor = file.find_tensor(n_ctx > h.n_ctx_orig ? "rope_factors_long.weight"
-                                                   : "rope_factors_short.weight");
-  }
-  if (tensor == nullptr) {
-    return std::vector<float>{};
-  }
-  LM_TRY(const auto bytes, file.data(*tensor));
-  std::vector<float> factors(tensor->ne[0]);
-  reference::dequantize_row(tensor->dtype, bytes.data(), factors.size(), factors.data());
-  return factors;
-}
-
 }  // namespace
 
 struct Session::Impl {
@@ -62,8 +45,8 @@ struct Session::Impl {
   std::shared_ptr<const Model> model;
   SessionOptions options;
   KvLayout kv;
-  RopeTable rope;
   std::unique_ptr<PagePool> pages;
+  std::unique_ptr<StatePool> states;  ///< null without recurrent layers
   std::vector<std::unique_ptr<Buffer>> arenas, scratch, constants;  ///< [device]
   std::vector<std::vector<Buffer*>> buffers;                        ///< [device][BufferIndex]
   std::map<std::uint32_t, CompiledPlan> plans;                      ///< by token bucket
@@ -75,10 +58,15 @@ struct Session::Impl {
   Backend& device(std::uint16_t d) const { return *model->devices()[d]; }
 
   Plan build_plan(std::uint32_t bucket) const {
-    const DecoderInputs in{
-        model->hparams(), model->architecture(), model->weights(), options.placement, kv, rope,
-        n_device()};
-    return build_decoder_plan(in, bucket, std::min(bucket, kMaxHeadRows));
+    const ForwardInputs in{.hparams = model->hparams(),
+                           .file = model->file(),
+                           .weights = model->weights(),
+                           .placement = options.placement,
+                           .kv = kv,
+                           .n_ctx = options.n_ctx == 0 ? model->hparams().n_ctx_train : options.n_ctx,
+                           .pooled = model->hparams().pooling != Pooling::none,
+                           .n_device = n_device()};
+    return lm::build_plan(model->architecture(), in, bucket, std::min(bucket, kMaxHeadRows));
   }
 
   Result<void> check_supported(const Plan& plan) const;
@@ -217,6 +205,10 @@ Result<void> Session::Impl::allocate(const WorkBytes& work, const Plan& any_plan
   const std::uint64_t page_bytes = std::max<std::uint64_t>(kv.page_bytes(), 1);
   const auto per_slab =
       static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kSlabBytes / page_bytes, 1, 4096));
+  if (model->hparams().state_bytes() > 0) {
+    // As many again for snapshots: a step that fails must leave the state as it was.
+    LM_TRY(states, StatePool::create(devices, kv.state_slot_bytes, 2 * n_seq + 2));
+  }
   pages = std::make_unique<PagePool>(std::move(devices), kv.groups, std::move(max_pages), per_slab);
 
   arenas.resize(n_device());
@@ -293,7 +285,7 @@ Result<void> Session::Impl::run_segments(const std::vector<Segment>& segments,
       LM_CHECK(run_copy(*copy, batch.n_row(), n_out));
       continue;
     }
-    const StepInput view = batch.view(*pages, segments[i].device, out_begin, n_out);
+    const StepInput view = batch.view(*pages, states.get(), segments[i].device, out_begin, n_out);
     switch (code[i]->run(view, stop)) {
       case RunStatus::done:
         break;
@@ -311,13 +303,13 @@ Result<void> Session::Impl::run_step(const StopFlag& stop, std::vector<float>& l
   LM_TRY(CompiledPlan* const compiled, plan_for(batch.n_row()));
   const Plan& plan = compiled->plan;
   LM_CHECK(run_segments(plan.body, compiled->body, 0, 0, stop));
-  const std::uint32_t n_vocab = model->n_vocab();
-  logits.resize(std::size_t{batch.n_out()} * n_vocab);
+  const std::uint32_t width = plan.logits.cols;
+  logits.resize(std::size_t{batch.n_out()} * width);
   for (std::uint32_t begin = 0; begin < batch.n_out(); begin += plan.max_outputs) {
     const std::uint32_t n = std::min(plan.max_outputs, batch.n_out() - begin);
     LM_CHECK(run_segments(plan.head, compiled->head, begin, n, stop));
     const auto out =
-        std::span(logits).subspan(std::size_t{begin} * n_vocab, std::size_t{n} * n_vocab);
+        std::span(logits).subspan(std::size_t{begin} * width, std::size_t{n} * width);
     LM_CHECK(device(plan.logits_device)
                  .download(*arenas[plan.logits_device], plan.logits.offset,
                            std::as_writable_bytes(out)));
@@ -333,20 +325,24 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<const Model> mo
   auto impl = std::make_unique<Impl>();
   impl->model = std::move(model);
   impl->options = options;
-  impl->options.n_batch = std::clamp(options.n_batch, 1u, kBuckets.back());
-  impl->options.placement = impl->model->placement();
   const Hparams& h = impl->model->hparams();
+  // A text that must be evaluated as a whole needs a step as large as the context.
+  impl->options.n_batch =
+      h.needs_whole_text()
+          ? std::min(options.n_ctx == 0 ? h.n_ctx_train : options.n_ctx, kBuckets.back())
+          : std::clamp(options.n_batch, 1u, kMaxBatch);
+  if (h.needs_whole_text()) {
+    impl->options.n_ctx = impl->options.n_batch;
+  }
+  impl->options.placement = impl->model->placement();
   impl->batch = Batch(h.n_embd);
-  LM_TRY(impl->kv, kv_layout(h, impl->model->architecture(), impl->options.placement,
-                             impl->n_device(), options.kv_type));
-  const std::uint32_t n_ctx_asked = options.n_ctx == 0 ? h.n_ctx_train : options.n_ctx;
-  LM_TRY(auto factors, rope_factors(impl->model->file(), h, n_ctx_asked));
-  impl->rope = rope_table(h, factors);
+  LM_TRY(impl->kv, kv_layout(h, impl->options.placement, impl->n_device(), options.kv_type));
   const Plan largest = impl->build_plan(bucket_for(impl->options.n_batch));
   LM_CHECK(impl->check_supported(largest));
   const WorkBytes work = impl->work_bytes();
   LM_CHECK(impl->choose_context(work));
-  LM_CHECK(impl->allocate(work, largest));
+  // The context decides the rope factors, so the constants are those of a plan made after it.
+  LM_CHECK(impl->allocate(work, impl->build_plan(bucket_for(impl->options.n_batch))));
   return std::unique_ptr<Session>(new Session(std::move(impl)));
 }
 
@@ -363,6 +359,18 @@ std::uint64_t Session::kv_bytes_allocated() const {
   return impl_->pages->allocated_bytes();
 }
 
+std::uint32_t Session::output_width() const {
+  return impl_->build_plan(1).logits.cols;
+}
+
+bool Session::is_pooled() const {
+  return impl_->model->hparams().pooling != Pooling::none;
+}
+
+std::uint32_t Session::pooled_row(std::uint32_t n_tokens) const {
+  return impl_->model->hparams().pooling == Pooling::last ? n_tokens - 1 : 0;
+}
+
 std::uint64_t Session::arena_bytes() const {
   std::uint64_t bytes = 0;
   for (const auto& arena : impl_->arenas) {
@@ -372,7 +380,7 @@ std::uint64_t Session::arena_bytes() const {
 }
 
 Result<std::unique_ptr<Sequence>> Session::new_sequence() {
-  return std::make_unique<Sequence>(*impl_->pages, nullptr);
+  return std::make_unique<Sequence>(*impl_->pages, impl_->states.get());
 }
 
 Result<void> Session::step(std::span<const BatchItem> items, const StopFlag& stop,

@@ -44,12 +44,18 @@ class Session {
   std::uint32_t n_ctx() const;
   std::uint32_t n_batch() const;
   const Model& model() const;
+  /// Values in a row of `step`'s result: n_vocab, or the width of an embedding.
+  std::uint32_t output_width() const;
+  /// Whether `step` gives embeddings (not normalised) instead of logits; then one output a text, of
+  /// the row `pooled_row`, and a text is one step where Hparams::needs_whole_text says so.
+  bool is_pooled() const;
+  std::uint32_t pooled_row(std::uint32_t n_tokens) const;
 
   /// A new empty sequence.
   Result<std::unique_ptr<Sequence>> new_sequence();
 
   /// Runs the items as one ragged step of at most n_batch rows. On success every sequence has grown
-  /// by its tokens and `logits` holds one row [n_vocab] per wanted output, in item order; on
+  /// by its tokens and `logits` holds one row [output_width] per wanted output, in item order; on
   /// `cancelled` and on errors all sequences are as they were. Errors: out_of_memory (no page),
   /// device_lost, cancelled, invalid_argument.
   Result<void> step(std::span<const BatchItem> items, const StopFlag& stop,

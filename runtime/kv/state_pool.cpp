@@ -4,10 +4,16 @@
 
 namespace lm {
 
-Result<std::unique_ptr<StatePool>> StatePool::create(Backend& device, std::uint64_t slot_bytes,
+Result<std::unique_ptr<StatePool>> StatePool::create(std::vector<Backend*> devices,
+                                                     std::vector<std::uint64_t> slot_bytes,
                                                      std::uint32_t n_slot) {
-  std::unique_ptr<StatePool> pool(new StatePool(device, slot_bytes));
-  LM_TRY(pool->memory_, device.alloc(slot_bytes * n_slot));
+  std::unique_ptr<StatePool> pool(new StatePool(std::move(devices), std::move(slot_bytes)));
+  pool->memory_.resize(pool->devices_.size());
+  for (std::size_t d = 0; d < pool->devices_.size(); ++d) {
+    if (pool->slot_bytes_[d] > 0) {
+      LM_TRY(pool->memory_[d], pool->devices_[d]->alloc(pool->slot_bytes_[d] * n_slot));
+    }
+  }
   pool->references_.assign(n_slot, 0);
   for (std::uint32_t slot = n_slot; slot > 0; --slot) {
     pool->free_.push_back(slot - 1);
@@ -29,10 +35,15 @@ Result<std::uint32_t> StatePool::take() {
 
 Result<std::uint32_t> StatePool::alloc() {
   LM_TRY(const std::uint32_t slot, take());
-  const std::vector<std::byte> zero(slot_bytes_);
-  if (auto cleared = device_.upload(*memory_, slot * slot_bytes_, zero); !cleared) {
-    release(slot);
-    return std::unexpected(std::move(cleared).error());
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    const std::vector<std::byte> zero(slot_bytes_[d]);
+    if (zero.empty()) {
+      continue;
+    }
+    if (auto cleared = devices_[d]->upload(*memory_[d], slot * slot_bytes_[d], zero); !cleared) {
+      release(slot);
+      return std::unexpected(std::move(cleared).error());
+    }
   }
   return slot;
 }
@@ -46,11 +57,16 @@ void StatePool::release(std::uint32_t slot) {
 
 Result<std::uint32_t> StatePool::duplicate(std::uint32_t slot) {
   LM_TRY(const std::uint32_t copy, take());
-  auto copied =
-      device_.copy(*memory_, slot * slot_bytes_, *memory_, copy * slot_bytes_, slot_bytes_);
-  if (!copied) {
-    release(copy);
-    return std::unexpected(std::move(copied).error());
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    const std::uint64_t bytes = slot_bytes_[d];
+    if (bytes == 0) {
+      continue;
+    }
+    auto copied = devices_[d]->copy(*memory_[d], slot * bytes, *memory_[d], copy * bytes, bytes);
+    if (!copied) {
+      release(copy);
+      return std::unexpected(std::move(copied).error());
+    }
   }
   return copy;
 }

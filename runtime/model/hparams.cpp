@@ -1,26 +1,19 @@
 #include "runtime/model/hparams.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include <fmt/core.h>
 
 namespace lm {
 namespace {
 
-constexpr std::int64_t kMaxLayers = 1024;
-constexpr std::int64_t kMaxHeads = 1024;
-constexpr std::int64_t kMaxHeadDim = 1024;
-constexpr std::int64_t kMaxEmbd = 1 << 20;
-constexpr std::int64_t kMaxFf = 1 << 22;
-constexpr std::int64_t kMaxContext = 1 << 27;
-
-Result<std::int64_t> in_range(const std::string& key, std::int64_t value, std::int64_t min,
-                              std::int64_t max) {
-  if (value < min || value > max) {
-    return fail(ErrorCode::bad_value, key, fmt::format("is {}, must be {} to {}", value, min, max));
-  }
-  return value;
-}
+constexpr std::uint32_t kMaxLayers = 1024;
+constexpr std::uint32_t kMaxHeads = 1024;
+constexpr std::uint32_t kMaxHeadDim = 1024;
+constexpr std::uint32_t kMaxEmbd = 1 << 20;
+constexpr std::uint32_t kMaxFf = 1 << 22;
+constexpr std::uint32_t kMaxContext = 1 << 27;
+constexpr std::uint32_t kMaxExperts = 4096;
 
 Result<RopeScaling> parse_scaling(const std::string& key, std::string_view name) {
   if (name == "none") {
@@ -39,17 +32,27 @@ Result<RopeScaling> parse_scaling(const std::string& key, std::string_view name)
               fmt::format("is '{}', must be none, linear, yarn or longrope", name.substr(0, 64)));
 }
 
-Result<void> read_rope(const ArchKeys& keys, Hparams& h) {
-  LM_TRY(const auto n_rot, keys.int_or("rope.dimension_count", h.head_dim_k, 0, h.head_dim_k));
-  if (n_rot % 2 != 0) {
-    return fail(ErrorCode::bad_value, keys.name("rope.dimension_count"),
-                fmt::format("is {}, must be even", n_rot));
+Result<Pooling> parse_pooling(const ArchKeys& keys) {
+  LM_TRY(const auto type, keys.int_or("pooling_type", 0, -1, 4));
+  if (type == 4) {
+    return fail(ErrorCode::unsupported, keys.name("pooling_type"),
+                "is 4: ranking models are not supported", "use an embedding model");
   }
-  h.n_rot = static_cast<std::uint32_t>(n_rot);
-  LM_TRY(h.rope_freq_base, keys.float_or("rope.freq_base", 10000.0f));
-  if (!(h.rope_freq_base > 0.0f)) {
+  constexpr Pooling kTypes[] = {Pooling::none, Pooling::mean, Pooling::cls, Pooling::last};
+  return kTypes[std::max<std::int64_t>(type, 0)];
+}
+
+Result<void> read_rope(const ArchKeys& keys, Hparams& h) {
+  RopeParams& rope = h.rope;
+  LM_TRY(rope.n_rot, keys.u32_or("rope.dimension_count", h.head_dim_k, 0, h.head_dim_k));
+  if (rope.n_rot % 2 != 0) {
+    return fail(ErrorCode::bad_value, keys.name("rope.dimension_count"),
+                fmt::format("is {}, must be even", rope.n_rot));
+  }
+  LM_TRY(rope.freq_base, keys.float_or("rope.freq_base", 10000.0f));
+  if (!(rope.freq_base > 0.0f)) {
     return fail(ErrorCode::bad_value, keys.name("rope.freq_base"),
-                fmt::format("is {}, must be above 0", h.rope_freq_base));
+                fmt::format("is {}, must be above 0", rope.freq_base));
   }
   LM_TRY(const auto old_factor, keys.float_or("rope.scale_linear", 0.0f));
   LM_TRY(const auto factor, keys.float_or("rope.scaling.factor", old_factor));
@@ -57,110 +60,109 @@ Result<void> read_rope(const ArchKeys& keys, Hparams& h) {
     return fail(ErrorCode::bad_value, keys.name("rope.scaling.factor"),
                 fmt::format("is {}, must not be negative", factor));
   }
-  h.rope_factor = factor == 0.0f ? 1.0f : factor;
+  rope.factor = factor == 0.0f ? 1.0f : factor;
   LM_TRY(const auto type, keys.metadata().try_string(keys.name("rope.scaling.type")));
-  LM_TRY(h.rope_scaling, parse_scaling(keys.name("rope.scaling.type"), type.value_or("linear")));
-  LM_TRY(h.rope_attn_factor, keys.float_or("rope.scaling.attn_factor", 1.0f));
-  LM_TRY(const auto n_ctx_orig,
-         keys.int_or("rope.scaling.original_context_length", h.n_ctx_train, 1, kMaxContext));
-  h.n_ctx_orig = static_cast<std::uint32_t>(n_ctx_orig);
+  LM_TRY(rope.scaling, parse_scaling(keys.name("rope.scaling.type"), type.value_or("linear")));
+  LM_TRY(rope.attn_factor, keys.float_or("rope.scaling.attn_factor", 1.0f));
+  LM_TRY(rope.n_ctx_orig,
+         keys.u32_or("rope.scaling.original_context_length", h.n_ctx_train, 1, kMaxContext));
+  h.rope_window = rope;
   return {};
 }
 
 }  // namespace
 
-Result<std::int64_t> ArchKeys::get_int(std::string_view key, std::int64_t min,
-                                       std::int64_t max) const {
-  LM_TRY(const auto value, metadata_.get_int(name(key)));
-  return in_range(name(key), value, min, max);
+std::uint64_t Hparams::state_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const LayerParams& layer : layers) {
+    bytes += layer.state_bytes;
+  }
+  return bytes;
 }
 
-Result<std::int64_t> ArchKeys::int_or(std::string_view key, std::int64_t fallback, std::int64_t min,
-                                      std::int64_t max) const {
-  LM_TRY(const auto value, metadata_.try_int(name(key)));
-  return value ? in_range(name(key), *value, min, max) : Result<std::int64_t>(fallback);
-}
-
-Result<float> ArchKeys::get_positive_float(std::string_view key) const {
-  LM_TRY(const auto value, metadata_.get_float(name(key)));
-  if (!std::isfinite(value) || value <= 0.0) {
-    return fail(ErrorCode::bad_value, name(key),
-                fmt::format("is {}, must be a finite number above 0", value));
-  }
-  return static_cast<float>(value);
-}
-
-Result<float> ArchKeys::float_or(std::string_view key, float fallback) const {
-  LM_TRY(const auto value, metadata_.try_float(name(key)));
-  if (value && !std::isfinite(*value)) {
-    return fail(ErrorCode::bad_value, name(key), "is not a finite number");
-  }
-  return value ? static_cast<float>(*value) : fallback;
-}
-
-Result<std::int64_t> ArchKeys::uniform_int_or(std::string_view key, std::int64_t fallback,
-                                              std::int64_t min, std::int64_t max) const {
-  LM_TRY(const auto values, metadata_.try_ints(name(key)));
-  if (!values) {
-    return fallback;
-  }
-  if (values->empty()) {
-    return fail(ErrorCode::bad_value, name(key), "is an empty array");
-  }
-  for (const std::int64_t value : *values) {
-    if (value != values->front()) {
-      return fail(ErrorCode::unsupported, name(key),
-                  fmt::format("differs between layers ({} and {})", values->front(), value),
-                  "this architecture needs one value");
-    }
-  }
-  return in_range(name(key), values->front(), min, max);
-}
-
-Result<Hparams> read_common_hparams(const ArchKeys& keys, const Metadata& metadata,
-                                    std::string_view eps_key) {
+Result<Hparams> read_common_hparams(const ArchKeys& keys, std::string_view eps_key) {
   Hparams h;
-  const auto u32 = [](std::int64_t v) { return static_cast<std::uint32_t>(v); };
-  LM_TRY(const auto n_layer, keys.get_int("block_count", 1, kMaxLayers));
-  LM_TRY(const auto n_embd, keys.get_int("embedding_length", 1, kMaxEmbd));
-  LM_TRY(const auto n_ctx_train, keys.get_int("context_length", 1, kMaxContext));
-  LM_TRY(const auto n_ff, keys.uniform_int_or("feed_forward_length", 0, 1, kMaxFf));
-  LM_TRY(const auto n_head, keys.uniform_int_or("attention.head_count", 0, 1, kMaxHeads));
-  if (n_head == 0) {
+  LM_TRY(h.n_layer, keys.get_u32("block_count", 1, kMaxLayers));
+  LM_TRY(h.n_embd, keys.get_u32("embedding_length", 1, kMaxEmbd));
+  LM_TRY(h.n_ctx_train, keys.get_u32("context_length", 1, kMaxContext));
+  if (!keys.has("attention.head_count")) {
     return fail(ErrorCode::missing, keys.name("attention.head_count"), "is not in the file");
   }
-  if (n_ff == 0) {
-    return fail(ErrorCode::missing, keys.name("feed_forward_length"), "is not in the file");
-  }
+  LM_TRY(const auto n_ff, keys.per_layer_or("feed_forward_length", h.n_layer, 0, 0, kMaxFf));
+  LM_TRY(const auto n_head, keys.per_layer_or("attention.head_count", h.n_layer, 0, 0, kMaxHeads));
   LM_TRY(const auto n_head_kv,
-         keys.uniform_int_or("attention.head_count_kv", n_head, 1, kMaxHeads));
-  if (n_head % n_head_kv != 0) {
-    return fail(ErrorCode::bad_value, keys.name("attention.head_count_kv"),
-                fmt::format("is {}, must divide attention.head_count {}", n_head_kv, n_head));
+         keys.per_layer_or("attention.head_count_kv", h.n_layer, kMaxHeads + 1, 0, kMaxHeads));
+  const std::uint32_t most_heads = *std::max_element(n_head.begin(), n_head.end());
+  if (most_heads == 0) {
+    return fail(ErrorCode::bad_value, keys.name("attention.head_count"), "is 0");
   }
-  if (!metadata.has(keys.name("attention.key_length")) && n_embd % n_head != 0) {
+  if (!keys.has("attention.key_length") && h.n_embd % most_heads != 0) {
     return fail(ErrorCode::bad_value, keys.name("attention.head_count"),
-                fmt::format("is {}, must divide embedding_length {}", n_head, n_embd));
+                fmt::format("is {}, must divide embedding_length {}", most_heads, h.n_embd));
   }
-  LM_TRY(const auto head_dim_k,
-         keys.int_or("attention.key_length", n_embd / n_head, 1, kMaxHeadDim));
-  LM_TRY(const auto head_dim_v,
-         keys.int_or("attention.value_length", n_embd / n_head, 1, kMaxHeadDim));
-  h.n_layer = u32(n_layer);
-  h.n_embd = u32(n_embd);
-  h.n_ctx_train = u32(n_ctx_train);
-  h.n_ff = u32(n_ff);
-  h.n_head = u32(n_head);
-  h.n_head_kv = u32(n_head_kv);
-  LM_TRY(const auto checked_k,
-         in_range(keys.name("attention.key_length"), head_dim_k, 1, kMaxHeadDim));
-  LM_TRY(const auto checked_v,
-         in_range(keys.name("attention.value_length"), head_dim_v, 1, kMaxHeadDim));
-  h.head_dim_k = u32(checked_k);
-  h.head_dim_v = u32(checked_v);
+  const std::uint32_t even_share = h.n_embd / most_heads;
+  LM_TRY(const auto dim_k, keys.u32_or("attention.key_length", even_share, 1, kMaxHeadDim));
+  LM_TRY(const auto dim_v, keys.u32_or("attention.value_length", even_share, 1, kMaxHeadDim));
+  if (dim_k == 0 || dim_k > kMaxHeadDim || dim_v == 0 || dim_v > kMaxHeadDim) {
+    return fail(ErrorCode::bad_value, keys.name("attention.head_count"),
+                fmt::format("gives heads of {} values, must be 1 to {}", even_share, kMaxHeadDim));
+  }
+  for (std::uint32_t il = 0; il < h.n_layer; ++il) {
+    const std::uint32_t kv = n_head_kv[il] > kMaxHeads ? n_head[il] : n_head_kv[il];
+    if (kv > 0 && n_head[il] % kv != 0) {
+      return fail(ErrorCode::bad_value, keys.name("attention.head_count_kv"),
+                  fmt::format("is {}, must divide attention.head_count {}", kv, n_head[il]));
+    }
+    h.layers.push_back({.n_head = n_head[il],
+                        .n_head_kv = kv,
+                        .head_dim_k = dim_k,
+                        .head_dim_v = dim_v,
+                        .n_ff = n_ff[il]});
+  }
+  h.n_head = h.layers[0].n_head;
+  h.n_head_kv = h.layers[0].n_head_kv;
+  h.head_dim_k = dim_k;
+  h.head_dim_v = dim_v;
+  h.n_ff = h.layers[0].n_ff;
   LM_TRY(h.norm_eps, keys.get_positive_float(eps_key));
+  LM_TRY(h.causal, keys.bool_or("attention.causal", true));
+  LM_TRY(h.pooling, parse_pooling(keys));
   LM_CHECK(read_rope(keys, h));
   return h;
+}
+
+Result<void> read_moe(const ArchKeys& keys, Hparams& h, bool split_ff) {
+  MoeParams& moe = h.moe;
+  LM_TRY(moe.n_expert, keys.u32_or("expert_count", 0, 0, kMaxExperts));
+  if (moe.n_expert == 0) {
+    return {};
+  }
+  LM_TRY(moe.n_used, keys.get_u32("expert_used_count", 1, moe.n_expert));
+  const std::uint32_t share = split_ff ? std::max(1u, h.n_ff / moe.n_used) : h.n_ff;
+  LM_TRY(moe.n_ff, keys.u32_or("expert_feed_forward_length", share, 1, kMaxFf));
+  LM_TRY(moe.n_group, keys.u32_or("expert_group_count", 1, 0, moe.n_expert));
+  LM_TRY(moe.n_group_used, keys.u32_or("expert_group_used_count", 1, 0, moe.n_expert));
+  moe.n_group = std::max(moe.n_group, 1u);
+  moe.n_group_used = std::clamp(moe.n_group_used, 1u, moe.n_group);
+  if (moe.n_expert % moe.n_group != 0) {
+    return fail(ErrorCode::bad_value, keys.name("expert_group_count"),
+                fmt::format("is {}, must divide expert_count {}", moe.n_group, moe.n_expert));
+  }
+  if (moe.n_ff == 0) {
+    return fail(ErrorCode::missing, keys.name("expert_feed_forward_length"), "is not in the file");
+  }
+  return {};
+}
+
+Result<void> read_window(const ArchKeys& keys, Hparams& h, std::uint32_t period, bool required) {
+  if (required && !keys.has("attention.sliding_window")) {
+    return fail(ErrorCode::missing, keys.name("attention.sliding_window"), "is not in the file");
+  }
+  LM_TRY(const auto window, keys.u32_or("attention.sliding_window", 0, 0, kMaxContext));
+  for (std::uint32_t il = 0; il < h.n_layer; ++il) {
+    h.layers[il].window = il % period + 1 < period ? window : 0;
+  }
+  return {};
 }
 
 }  // namespace lm

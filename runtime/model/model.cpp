@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include "runtime/model/architecture.h"
+#include "runtime/model/forward.h"
 
 namespace lm {
 namespace {
@@ -48,7 +49,9 @@ Result<std::uint32_t> read_n_vocab(const GgufFile& file) {
 
 Result<void> check_tensor(const GgufFile& file, const TensorSpec& spec, const GgufTensor& tensor) {
   const std::string subject = fmt::format("{}: tensor '{}'", file.name(), spec.name);
-  if (tensor.ne[0] != spec.cols || tensor.rows() != spec.rows) {
+  const bool fits = spec.vector ? tensor.ne[0] * tensor.rows() == spec.cols * spec.rows
+                                : tensor.ne[0] == spec.cols && tensor.rows() == spec.rows;
+  if (!fits) {
     return fail(ErrorCode::shape_mismatch, subject,
                 fmt::format("has shape {}, expected {}", shape_text(tensor),
                             shape_text(spec.cols, spec.rows)));
@@ -57,10 +60,6 @@ Result<void> check_tensor(const GgufFile& file, const TensorSpec& spec, const Gg
   if (type.use != TypeUse::weight) {
     return fail(ErrorCode::unsupported_type, subject,
                 fmt::format("has type {}, which holds no weights", type.name));
-  }
-  if (spec.rows == 1 && tensor.dtype != DType::f32) {
-    return fail(ErrorCode::unsupported_type, subject,
-                fmt::format("has type {}, vectors must be F32", type.name));
   }
   return {};
 }
@@ -77,11 +76,7 @@ Result<std::vector<const GgufTensor*>> check_tensors(const GgufFile& file,
       LM_CHECK(check_tensor(file, spec, *found[i]));
       continue;
     }
-    const bool replaced =
-        !spec.instead.empty() &&
-        std::all_of(spec.instead.begin(), spec.instead.end(),
-                    [&](const std::string& name) { return file.find_tensor(name) != nullptr; });
-    if (spec.need == Need::required && !replaced) {
+    if (spec.need == Need::required) {
       return fail(
           ErrorCode::missing, fmt::format("{}: tensor '{}'", file.name(), spec.name),
           fmt::format("is not in the file (expected shape {})", shape_text(spec.cols, spec.rows)));
@@ -129,8 +124,7 @@ struct ModelBuilder {
                   "supported: " + supported_architectures());
     }
     LM_TRY(const std::uint32_t n_vocab, read_n_vocab(file));
-    LM_TRY(model.hparams_,
-           model.architecture_->read(ArchKeys(file.metadata(), name), file.metadata()));
+    LM_TRY(model.hparams_, model.architecture_->read(ArchKeys(file.metadata(), name)));
     model.hparams_.arch = name;
     model.hparams_.n_vocab = n_vocab;
     return {};
@@ -138,7 +132,8 @@ struct ModelBuilder {
 
   Result<void> bind_weights() {
     const GgufFile& file = model.file_;
-    const std::vector<TensorSpec> specs = decoder_tensors(model.hparams_, *model.architecture_);
+    const std::vector<TensorSpec> specs =
+        list_tensors(model.hparams_, *model.architecture_, file, model.placement_);
     LM_TRY(const auto found, check_tensors(file, specs));
     model.warnings_ = file.warnings();
     for (std::string& warning : unused_tensor_warnings(file, found)) {
@@ -147,32 +142,11 @@ struct ModelBuilder {
     WeightsBuilder builder(file, model.devices_);
     for (std::size_t i = 0; i < specs.size(); ++i) {
       if (found[i] != nullptr && specs[i].role != Role::constant) {
-        builder.add(*found[i], device_of(specs[i]));
+        builder.add(*found[i], specs[i].device);
       }
-    }
-    if (file.find_tensor("output.weight") == nullptr) {
-      builder.add(*file.find_tensor("token_embd.weight"), model.placement_.output);
     }
     LM_TRY(model.weights_, builder.build());
     return {};
-  }
-
-  std::uint16_t device_of(const TensorSpec& spec) const {
-    switch (spec.role) {
-      case Role::embedding:
-        return model.placement_.embedding;
-      case Role::output:
-        return model.placement_.output;
-      case Role::attention:
-        return model.placement_.of(spec.layer, Part::attention);
-      case Role::ffn:
-        return model.placement_.of(spec.layer, Part::ffn);
-      case Role::experts:
-        return model.placement_.of(spec.layer, Part::experts);
-      case Role::constant:
-        break;
-    }
-    return 0;
   }
 };
 

@@ -10,15 +10,32 @@
 namespace lm {
 
 namespace arch {
-extern const Architecture llama;
-extern const Architecture qwen2;
-extern const Architecture qwen3;
+extern const Architecture bert, cohere2, command_r, deepseek2, falcon, gemma, gemma2, gemma3,
+    gemma4, gemma_embedding, glm4, gpt2, gpt_oss, gptneox, granite, granitemoe, jina_bert_v2, lfm2,
+    llama, mistral3, nomic_bert, olmo2, phi2, phi3, qwen2, qwen2moe, qwen3, qwen35, qwen35moe,
+    qwen3moe, smollm3, stablelm, starcoder2;
 }  // namespace arch
 
 namespace {
 
-constexpr std::array<const Architecture*, 3> kArchitectures = {&arch::llama, &arch::qwen2,
-                                                               &arch::qwen3};
+constexpr std::array<const Architecture*, 33> kArchitectures = {
+    &arch::bert,         &arch::cohere2,
+    &arch::command_r,    &arch::deepseek2,
+    &arch::falcon,       &arch::gemma,
+    &arch::gemma2,       &arch::gemma3,
+    &arch::gemma4,       &arch::gemma_embedding,
+    &arch::glm4,         &arch::gpt2,
+    &arch::gpt_oss,      &arch::gptneox,
+    &arch::granite,      &arch::granitemoe,
+    &arch::jina_bert_v2, &arch::lfm2,
+    &arch::llama,        &arch::mistral3,
+    &arch::nomic_bert,   &arch::olmo2,
+    &arch::phi2,         &arch::phi3,
+    &arch::qwen2,        &arch::qwen2moe,
+    &arch::qwen3,        &arch::qwen35,
+    &arch::qwen35moe,    &arch::qwen3moe,
+    &arch::smollm3,      &arch::stablelm,
+    &arch::starcoder2};
 
 /// Levenshtein distance, for "the nearest relative".
 std::size_t edit_distance(std::string_view a, std::string_view b) {

@@ -16,6 +16,6 @@ struct RopeTable {
 
 /// `factors` [n_rot / 2] divide the frequencies (rope_freqs, long or short factors); empty: none.
 /// Sources: RoFormer (Su et al. 2021), YaRN (Peng et al. 2023).
-RopeTable rope_table(const Hparams& hparams, std::span<const float> factors);
+RopeTable rope_table(const RopeParams& rope, std::span<const float> factors);
 
 }  // namespace lm

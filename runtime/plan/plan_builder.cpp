@@ -12,7 +12,7 @@ constexpr std::size_t kConstantAlignment = 64 / sizeof(float);
 
 }  // namespace
 
-PlanBuilder::PlanBuilder(const Weights& weights, std::uint16_t n_device, std::uint32_t max_rows,
+PlanBuilder::PlanBuilder(const Weights* weights, std::uint16_t n_device, std::uint32_t max_rows,
                          std::uint32_t max_outputs)
     : weights_(weights) {
   plan_.max_rows = max_rows;
@@ -21,10 +21,10 @@ PlanBuilder::PlanBuilder(const Weights& weights, std::uint16_t n_device, std::ui
   plan_.constants.resize(n_device);
 }
 
-Value PlanBuilder::value(std::uint16_t device, std::uint32_t cols, RowSet rows) {
+Value PlanBuilder::value(std::uint16_t device, std::uint32_t cols, RowSet rows, DType dtype) {
   Value v{device,
-          {DType::f32, kArena, values_.size(),
-           rows == RowSet::step ? plan_.max_rows : plan_.max_outputs, cols},
+          {dtype, kArena, values_.size(), rows == RowSet::step ? plan_.max_rows : plan_.max_outputs,
+           cols},
           rows};
   values_.push_back(v);
   return v;
@@ -34,7 +34,7 @@ Value PlanBuilder::on(std::uint16_t device, const Value& v) {
   if (v.device == device) {
     return v;
   }
-  const Value copy = value(device, v.ref.cols, v.rows);
+  const Value copy = value(device, v.ref.cols, v.rows, v.ref.dtype);
   emit(device, ops::Copy{v.ref, copy.ref, v.device, device, v.rows});
   return copy;
 }
@@ -47,6 +47,13 @@ TensorRef PlanBuilder::slice_rows(const TensorRef& weight, std::uint32_t begin,
   return part;
 }
 
+TensorRef PlanBuilder::slice_cols(const TensorRef& row, std::uint32_t begin, std::uint32_t n) {
+  TensorRef part = row;
+  part.offset += std::uint64_t{begin} * sizeof(float);
+  part.cols = n;
+  return part;
+}
+
 TensorRef PlanBuilder::constant(const std::string& key, std::uint16_t device,
                                 const std::vector<float>& values) {
   const auto [at, is_new] = constant_refs_.try_emplace({device, key});
@@ -54,8 +61,9 @@ TensorRef PlanBuilder::constant(const std::string& key, std::uint16_t device,
     std::vector<float>& all = plan_.constants[device];
     all.resize((all.size() + kConstantAlignment - 1) / kConstantAlignment * kConstantAlignment);
     // Behind the arena and the weights stands one more buffer: the constants.
-    at->second = {DType::f32, static_cast<BufferIndex>(weights_.buffers(device).size()),
-                  all.size() * sizeof(float), 1, static_cast<std::uint32_t>(values.size())};
+    const std::size_t n_buffer = weights_ == nullptr ? 1 : weights_->buffers(device).size();
+    at->second = {DType::f32, static_cast<BufferIndex>(n_buffer), all.size() * sizeof(float), 1,
+                  static_cast<std::uint32_t>(values.size())};
     all.insert(all.end(), values.begin(), values.end());
   }
   return at->second;

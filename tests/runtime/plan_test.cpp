@@ -44,10 +44,10 @@ TEST(Arena, DisjointLivesShareMemory) {
 }
 
 TEST(RopeTable, PlainFrequenciesFollowTheFormula) {
-  Hparams h;
+  RopeParams h;
   h.n_rot = 4;
-  h.rope_freq_base = 10000.0f;
-  h.rope_scaling = RopeScaling::linear;
+  h.freq_base = 10000.0f;
+  h.scaling = RopeScaling::linear;
   const RopeTable table = rope_table(h, {});
   ASSERT_EQ(table.inv_freq.size(), 2u);
   EXPECT_FLOAT_EQ(table.inv_freq[0], 1.0f);
@@ -56,11 +56,11 @@ TEST(RopeTable, PlainFrequenciesFollowTheFormula) {
 }
 
 TEST(RopeTable, LinearFactorAndFrequencyFactorsDivide) {
-  Hparams h;
+  RopeParams h;
   h.n_rot = 4;
-  h.rope_freq_base = 10000.0f;
-  h.rope_scaling = RopeScaling::linear;
-  h.rope_factor = 4.0f;
+  h.freq_base = 10000.0f;
+  h.scaling = RopeScaling::linear;
+  h.factor = 4.0f;
   const std::vector<float> factors = {1.0f, 8.0f};
   const RopeTable table = rope_table(h, factors);
   EXPECT_FLOAT_EQ(table.inv_freq[0], 0.25f);
@@ -68,11 +68,11 @@ TEST(RopeTable, LinearFactorAndFrequencyFactorsDivide) {
 }
 
 TEST(RopeTable, YarnKeepsFastDimsScalesSlowOnesAndRaisesTheMagnitude) {
-  Hparams h;
+  RopeParams h;
   h.n_rot = 128;
-  h.rope_freq_base = 10000.0f;
-  h.rope_scaling = RopeScaling::yarn;
-  h.rope_factor = 4.0f;
+  h.freq_base = 10000.0f;
+  h.scaling = RopeScaling::yarn;
+  h.factor = 4.0f;
   h.n_ctx_orig = 4096;
   const RopeTable table = rope_table(h, {});
   EXPECT_FLOAT_EQ(table.inv_freq[0], 1.0f);
@@ -95,10 +95,10 @@ TEST(MemoryPlan, KvBytesOfTheGoldenModelMatchTheFormula) {
   const auto model = golden::load_model(golden.path, {make_reference_backend()});
   ASSERT_TRUE(model) << model.error().problem;
   const Hparams& h = (*model)->hparams();
-  const auto kv = kv_layout(h, (*model)->architecture(), {}, 1, DType::f16);
+  const auto kv = kv_layout(h, {}, 1, DType::f16);
   ASSERT_TRUE(kv);
   EXPECT_EQ(kv->page_bytes(), 32ull * 2 * h.n_layer * h.n_head_kv * (h.head_dim_k + h.head_dim_v));
-  const auto q8 = kv_layout(h, (*model)->architecture(), {}, 1, DType::q4_k);
+  const auto q8 = kv_layout(h, {}, 1, DType::q4_k);
   ASSERT_FALSE(q8) << "heads of 16 hold no block of 256";
   EXPECT_EQ(q8.error().code, ErrorCode::invalid_argument);
 }

@@ -152,7 +152,7 @@ TEST_F(SequenceTest, SlabsGrowWithoutMovingPages) {
 }
 
 TEST_F(SequenceTest, StateSlotsAreZeroedSharedAndCopiedOnWrite) {
-  auto states = StatePool::create(*device, 16, 3);
+  auto states = StatePool::create({device.get()}, {16}, 3);
   ASSERT_TRUE(states);
   Sequence s(pool, states->get());
   ASSERT_TRUE(s.reserve(1));
@@ -185,7 +185,7 @@ TEST_F(SequenceTest, StateSlotsAreZeroedSharedAndCopiedOnWrite) {
 }
 
 TEST_F(SequenceTest, NoStateSlotLeftIsAnErrorThatLeavesPagesAlone) {
-  auto states = StatePool::create(*device, 16, 1);
+  auto states = StatePool::create({device.get()}, {16}, 1);
   ASSERT_TRUE(states);
   Sequence first(pool, states->get());
   ASSERT_TRUE(first.reserve(1));
