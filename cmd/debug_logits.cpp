@@ -66,6 +66,29 @@ Result<std::vector<Token>> decode_greedily(Session& session, Sequence& sequence,
   return tokens;
 }
 
+std::string executors_json(const Session& session) {
+  std::string text;
+  for (const auto& [name, count] : session.ops_by_executor()) {
+    text += fmt::format("{}\"{}\":{}", text.empty() ? "" : ",", name, count);
+  }
+  return text;
+}
+
+/// What an encoder has instead of logits: one pooled vector.
+Result<ExitCode> print_embedding(Session& session, const std::string& model,
+                                 const std::vector<Token>& ids, const std::string& backend) {
+  LM_TRY(const std::unique_ptr<Sequence> sequence, session.new_sequence());
+  const std::uint32_t row = session.pooled_row(static_cast<std::uint32_t>(ids.size()));
+  std::vector<float> embedding;
+  const BatchItem item{
+      .sequence = sequence.get(), .tokens = ids, .embd = {}, .outputs = std::span(&row, 1)};
+  LM_CHECK(session.step(std::span(&item, 1), interrupt_flag(), embedding));
+  LM_CHECK(check_finite(embedding, model, 0));
+  print(fmt::format("{{\"backend\":\"{}\",\"ops_by_executor\":{{{}}},\"embedding\":{}}}\n", backend,
+                    executors_json(session), row_text(embedding)));
+  return ExitCode::ok;
+}
+
 Result<ExitCode> print_logits(Session& session, const std::string& model,
                               const std::vector<Token>& ids, const LogitsArguments& given,
                               const std::string& backend) {
@@ -78,10 +101,7 @@ Result<ExitCode> print_logits(Session& session, const std::string& model,
     return failure("bad_value", model,
                    fmt::format("gave {} logits, expected {}", logits.size(), n_rows * n_vocab));
   }
-  std::string executors;
-  for (const auto& [name, count] : session.ops_by_executor()) {
-    executors += fmt::format("{}\"{}\":{}", executors.empty() ? "" : ",", name, count);
-  }
+  const std::string executors = executors_json(session);
   // Everything that can fail comes before the first byte of output.
   for (std::size_t r = 0; r < n_rows; ++r) {
     LM_CHECK(check_finite(std::span(logits).subspan(r * n_vocab, n_vocab), model,
@@ -159,7 +179,8 @@ Result<ExitCode> debug_logits(CommandLine& line) {
         fmt::format("{} tokens are more than the context of {}", wanted, session->n_ctx()),
         "give a larger one with --ctx");
   }
-  return print_logits(*session, resolved.name, ids, given, backend);
+  return session->is_pooled() ? print_embedding(*session, resolved.name, ids, backend)
+                              : print_logits(*session, resolved.name, ids, given, backend);
 }
 
 }  // namespace lm::cmd

@@ -72,7 +72,7 @@ std::vector<float> feed_with_company(Session& session, Sequence& sequence,
   };
   const auto result = session.step(items, kRun, logits);
   EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().problem);
-  const std::size_t n_vocab = session.model().n_vocab();
+  const std::size_t n_vocab = session.output_width();
   logits.resize(tokens.size() *
                 n_vocab);  // item order: ours first, then the one row of a neighbour
   return logits;
@@ -135,22 +135,125 @@ void run_model(const std::string& name) {
   fmt::print("{}: {} prompts x ways x backends\n", name, cases);
 }
 
+/// Every prompt alone and in one step with the others.
+void run_encoder(const std::string& name) {
+  const Golden golden = golden::load("arch", name);
+  std::size_t cases = 0;
+  for (const Setup& setup : kSetups) {
+    const auto model = golden::load_model(golden.path, {make_device(setup)});
+    ASSERT_TRUE(model.has_value()) << model.error().subject << " " << model.error().problem;
+    auto session = Session::create(
+        *model,
+        {.n_ctx = golden.n_ctx, .kv_type = setup.kv_type, .n_seq_guaranteed = 5, .placement = {}});
+    ASSERT_TRUE(session.has_value()) << session.error().problem;
+    ASSERT_TRUE((*session)->is_pooled());
+    const double limit = golden.tolerance.at(setup.tolerance).get<double>();
+    std::vector<std::unique_ptr<Sequence>> sequences;
+    std::vector<std::uint32_t> rows;
+    std::vector<BatchItem> items;
+    for (const Prompt& prompt : golden.prompts) {
+      rows.push_back((*session)->pooled_row(static_cast<std::uint32_t>(prompt.tokens.size())));
+    }
+    const auto item_of = [&](std::size_t i) {
+      sequences.push_back(std::move(*(*session)->new_sequence()));
+      return BatchItem{
+          sequences.back().get(), golden.prompts[i].tokens, {}, std::span(&rows[i], 1)};
+    };
+    const auto check = [&](std::span<const float> got, const Prompt& prompt, const char* how) {
+      const double error = golden::nmse(got, prompt.embedding);
+      EXPECT_LE(error, limit) << golden.path << " " << setup.name << " " << how << " prompt of "
+                              << prompt.tokens.size();
+      ++cases;
+    };
+    std::vector<float> embedding;
+    for (std::size_t i = 0; i < golden.prompts.size(); ++i) {
+      const BatchItem item = item_of(i);
+      const auto ran = (*session)->step(std::span(&item, 1), kRun, embedding);
+      ASSERT_TRUE(ran.has_value()) << ran.error().problem;
+      ASSERT_EQ(embedding.size(), golden.prompts[i].embedding.size());
+      check(embedding, golden.prompts[i], "alone");
+      items.push_back(item_of(i));
+    }
+    const auto ran = (*session)->step(items, kRun, embedding);
+    ASSERT_TRUE(ran.has_value()) << ran.error().problem;
+    const std::size_t width = (*session)->output_width();
+    for (std::size_t i = 0; i < golden.prompts.size(); ++i) {
+      check(std::span(embedding).subspan(i * width, width), golden.prompts[i], "with the others");
+    }
+  }
+  fmt::print("{}: {} prompts x ways x backends\n", name, cases);
+}
+
 TEST(ArchGolden, LlamaGqa) {
   run_model("llama-gqa");
 }
 TEST(ArchGolden, Llama3Rope) {
   run_model("llama3-rope");
 }
+TEST(ArchGolden, LlamaMoe) {
+  run_model("llama-moe");
+}
 TEST(ArchGolden, Qwen2) {
   run_model("qwen2");
+}
+TEST(ArchGolden, Qwen2Moe) {
+  run_model("qwen2moe");
 }
 TEST(ArchGolden, Qwen3) {
   run_model("qwen3");
 }
+TEST(ArchGolden, Qwen3Moe) {
+  run_model("qwen3moe");
+}
+TEST(ArchGolden, Qwen35) {
+  run_model("qwen35");
+}
+TEST(ArchGolden, Gemma2) {
+  run_model("gemma2");
+}
+TEST(ArchGolden, Gemma3) {
+  run_model("gemma3");
+}
+TEST(ArchGolden, Gemma4) {
+  run_model("gemma4");
+}
+TEST(ArchGolden, Phi3LongRope) {
+  run_model("phi3-longrope");
+}
+TEST(ArchGolden, Granite) {
+  run_model("granite");
+}
+TEST(ArchGolden, Gpt2) {
+  run_model("gpt2");
+}
+TEST(ArchGolden, Cohere2) {
+  run_model("cohere2");
+}
+TEST(ArchGolden, Deepseek2) {
+  run_model("deepseek2");
+}
+TEST(ArchGolden, Glm4) {
+  run_model("glm4");
+}
+TEST(ArchGolden, GptOss) {
+  run_model("gpt-oss");
+}
+TEST(ArchGolden, SmolLm3) {
+  run_model("smollm3");
+}
+TEST(ArchGolden, Lfm2) {
+  run_model("lfm2");
+}
+TEST(ArchGolden, Bert) {
+  run_encoder("bert");
+}
+TEST(ArchGolden, NomicBert) {
+  run_encoder("nomic-bert");
+}
 
 /// Layers and parts over two devices, copies in the middle of a layer too: the same bits as on one.
 TEST(ArchGolden, SplitOverTwoDevicesGivesTheSameLogits) {
-  for (const char* name : {"llama-gqa", "qwen3"}) {
+  for (const char* name : {"llama-gqa", "qwen3", "qwen35", "gemma4", "deepseek2", "lfm2"}) {
     const Golden golden = golden::load("arch", name);
     const auto whole = golden::load_model(golden.path, {make_device(kSetups[1])});
     ASSERT_TRUE(whole.has_value());

@@ -27,7 +27,8 @@ struct Prompt {
   std::vector<std::pair<std::uint32_t, std::vector<float>>> logits;  ///< position -> values
   std::vector<Token> greedy;
   std::vector<double> margin;
-  std::vector<Token> argmax;  ///< per position
+  std::vector<Token> argmax;     ///< per position
+  std::vector<float> embedding;  ///< of embedding models: pooled, not normalised
 };
 
 struct Golden {
@@ -47,7 +48,10 @@ inline Golden load(const std::string& kind, const std::string& name) {
   for (const auto& p : json.at("prompts")) {
     Prompt prompt;
     prompt.tokens = p.at("tokens").get<std::vector<Token>>();
-    for (const auto& [position, row] : p.at("logits").items()) {
+    if (p.contains("embedding")) {
+      prompt.embedding = p.at("embedding").get<std::vector<float>>();
+    }
+    for (const auto& [position, row] : p.value("logits", nlohmann::json::object()).items()) {
       prompt.logits.emplace_back(static_cast<std::uint32_t>(std::stoul(position)),
                                  row.at("values").get<std::vector<float>>());
     }
