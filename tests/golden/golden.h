@@ -51,7 +51,8 @@ inline Golden load(const std::string& kind, const std::string& name) {
     if (p.contains("embedding")) {
       prompt.embedding = p.at("embedding").get<std::vector<float>>();
     }
-    for (const auto& [position, row] : p.value("logits", nlohmann::json::object()).items()) {
+    const nlohmann::json none = nlohmann::json::object();
+    for (const auto& [position, row] : (p.contains("logits") ? p.at("logits") : none).items()) {
       prompt.logits.emplace_back(static_cast<std::uint32_t>(std::stoul(position)),
                                  row.at("values").get<std::vector<float>>());
     }

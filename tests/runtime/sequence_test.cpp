@@ -157,7 +157,7 @@ TEST_F(SequenceTest, StateSlotsAreZeroedSharedAndCopiedOnWrite) {
   Sequence s(pool, states->get());
   ASSERT_TRUE(s.reserve(1));
   s.commit(1);
-  std::byte* slot = (*states)->memory().host() + s.state_slot() * 16;
+  std::byte* slot = (*states)->memory(0).host() + s.state_slot() * 16;
   EXPECT_EQ(std::to_integer<int>(slot[15]), 0);
   std::memset(slot, 5, 16);
 
@@ -167,7 +167,7 @@ TEST_F(SequenceTest, StateSlotsAreZeroedSharedAndCopiedOnWrite) {
   const std::uint32_t old_slot = s.state_slot();
   ASSERT_TRUE(s.reserve(1));
   EXPECT_NE(s.state_slot(), old_slot);
-  EXPECT_EQ(std::to_integer<int>((*states)->memory().host()[s.state_slot() * 16]), 5);
+  EXPECT_EQ(std::to_integer<int>((*states)->memory(0).host()[s.state_slot() * 16]), 5);
 
   const auto back = s.roll_back(0);
   EXPECT_TRUE(back);
@@ -180,7 +180,7 @@ TEST_F(SequenceTest, StateSlotsAreZeroedSharedAndCopiedOnWrite) {
   EXPECT_EQ((*states)->used(), 1u);
   Sequence fresh(pool, states->get());
   ASSERT_TRUE(fresh.reserve(1));
-  EXPECT_EQ(std::to_integer<int>((*states)->memory().host()[fresh.state_slot() * 16]), 0)
+  EXPECT_EQ(std::to_integer<int>((*states)->memory(0).host()[fresh.state_slot() * 16]), 0)
       << "reused slots are zeroed";
 }
 
