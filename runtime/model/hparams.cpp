@@ -13,7 +13,6 @@ constexpr std::uint32_t kMaxHeadDim = 1024;
 constexpr std::uint32_t kMaxEmbd = 1 << 20;
 constexpr std::uint32_t kMaxFf = 1 << 22;
 constexpr std::uint32_t kMaxContext = 1 << 27;
-constexpr std::uint32_t kMaxExperts = 4096;
 
 Result<RopeScaling> parse_scaling(const std::string& key, std::string_view name) {
   if (name == "none") {
