@@ -56,7 +56,7 @@ Result<ExitCode> debug_tokenize(CommandLine& line) {
   std::optional<std::string> text;
   bool no_bos = false, no_special = false;
   Arguments arguments(line);
-  arguments.flag("--no-bos", no_bos, "do not begin with BOS");
+  arguments.flag("--no-bos", no_bos, "leave out BOS in front and EOS behind");
   arguments.flag("--no-special", no_special, "text of special tokens is plain text");
   arguments.positional("MODEL", name);
   arguments.positional("TEXT|-", text);
@@ -69,10 +69,13 @@ Result<ExitCode> debug_tokenize(CommandLine& line) {
   if (!text || *text == "-") {
     LM_TRY(text, read_text_file("-", kMaxInputBytes));
   }
-  PromptSegment segment;
-  segment.text = std::move(*text);
-  segment.special = no_special ? SpecialTokens::as_text : SpecialTokens::parsed;
-  const std::vector<Token> ids = encode_prompt(*tokenizer, {segment}, !no_bos);
+  const SpecialTokens special = no_special ? SpecialTokens::as_text : SpecialTokens::parsed;
+  std::vector<Token> ids;
+  if (no_bos) {
+    tokenizer->encode(*text, special, true, ids);
+  } else {
+    encode_whole(*tokenizer, *text, special, ids);
+  }
   print(fmt::format("{{\"ids\":[{}]}}\n", fmt::join(ids, ",")));
   return ExitCode::ok;
 }

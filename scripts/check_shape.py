@@ -19,6 +19,7 @@ MAX_FILE_LINES = 800
 # Files above the limit, each with its reason.
 LONG_FILES = {
     "runtime/tokenizer/unicode_tables.cpp": "generated",
+    "runtime/tokenizer/base_tables.cpp": "generated",
     "backends/reference/dequant_iq1_grid.cpp": "generated",
     "backends/reference/dequant_iq2_grids.cpp": "generated",
     "backends/reference/dequant_iq3_grids.cpp": "generated",

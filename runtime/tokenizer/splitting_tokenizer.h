@@ -1,4 +1,4 @@
-/// What SPM and BPE have in common: special tokens are cut out first, pieces of ids are looked up.
+/// What all tokenizers have in common: special tokens are cut out first, pieces of ids are looked up.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ class SplittingTokenizer : public Tokenizer {
   std::string_view piece(Token id, bool spell_control) const final;
   std::string decode(std::span<const Token> ids, bool spell_control) const final;
   const Vocab& vocab() const final { return vocab_; }
-  bool drops_leading_space() const final { return vocab_.add_space_prefix; }
+  bool drops_leading_space() const override { return vocab_.add_space_prefix; }
 
  protected:
   SplittingTokenizer(Vocab vocab, std::vector<std::string>* warnings);

@@ -39,7 +39,7 @@ struct TextPart {
   SpecialTokens special = SpecialTokens::as_text;
 };
 
-/// A vocabulary with its algorithm (SPM, byte-level BPE). Immutable and thread-safe.
+/// A vocabulary with its algorithm (SPM, BPE, WordPiece, Unigram). Immutable and thread-safe.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -73,8 +73,8 @@ class Tokenizer {
   virtual const Vocab& vocab() const = 0;
   std::size_t n_vocab() const;
 
-  /// True when decoding a text from its first token drops one leading space (SPM with
-  /// add_space_prefix).
+  /// True when decoding a text from its first token drops one leading space (SPM and Unigram with
+  /// add_space_prefix, WordPiece).
   virtual bool drops_leading_space() const = 0;
 };
 
@@ -92,17 +92,23 @@ class Vocab {
            kind[static_cast<std::size_t>(id)] == TokenKind::control;
   }
 
-  std::string model;                      ///< tokenizer.ggml.model: "llama", "gpt2"
+  std::string model;                      ///< tokenizer.ggml.model: "llama", "gpt2", "bert" …
   std::string pre;                        ///< tokenizer.ggml.pre, or "default"
   std::string bytes;                      ///< all token texts, one after the other
   std::vector<std::uint32_t> text_begin;  ///< [n + 1]
   std::vector<float> score;
   std::vector<TokenKind> kind;
-  Token bos = kNoId, eos = kNoId, unk = kNoId, pad = kNoId;
-  bool add_bos = false, add_eos = false, add_space_prefix = false;
+  Token bos = kNoId, eos = kNoId, unk = kNoId, pad = kNoId, sep = kNoId;  ///< bert: bos is [CLS]
+  bool add_bos = false, add_eos = false, add_sep = false, add_space_prefix = false;
   std::vector<Token> end_of_generation;  ///< sorted: eos, eot, eom and every token spelt like one
   std::vector<Token> suppressed;         ///< never to be sampled
 };
+
+/// Appends the ids of a whole text with what the vocabulary puts around one: BOS or [CLS] in front,
+/// EOS or [SEP] behind, each only where the vocabulary wants it and the text does not spell it
+/// itself.
+void encode_whole(const Tokenizer& tokenizer, std::string_view text, SpecialTokens special,
+                  std::vector<Token>& ids);
 
 /// Reads and checks tokenizer.* keys.
 Result<Vocab> read_vocab(const Metadata& metadata, std::vector<std::string>* warnings = nullptr);

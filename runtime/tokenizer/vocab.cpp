@@ -27,14 +27,16 @@ struct Defaults {
   Token eos = kNoId;
   Token unk = kNoId;
   Token pad = kNoId;
+  Token sep = kNoId;
   bool add_bos = false;
   bool add_eos = false;
+  bool add_sep = false;
   bool add_space_prefix = false;
 };
 constexpr Defaults kDefaults[] = {
-    {"llama", 1, 2, 0, kNoId, true, false, true},
-    {"bert", 101, kNoId, 100, 0, true, false, false},
-    {"t5", kNoId, 1, 2, 0, false, true, false},
+    {"llama", 1, 2, 0, kNoId, kNoId, true, false, false, true},
+    {"bert", 101, kNoId, 100, 0, 102, true, false, true, false},
+    {"t5", kNoId, 1, 2, 0, kNoId, false, true, false, false},
 };
 
 class VocabReader {
@@ -192,12 +194,17 @@ class VocabReader {
     LM_TRY(vocab_.eos, special("eos_token_id", d.eos));
     LM_TRY(vocab_.unk, special("unknown_token_id", d.unk));
     LM_TRY(vocab_.pad, special("padding_token_id", d.pad));
+    LM_TRY(vocab_.sep, special("seperator_token_id", d.sep));
+    if (vocab_.model == "bert") {
+      // What stands in front of a text: files name it as either of the two.
+      LM_TRY(vocab_.bos, special("cls_token_id", vocab_.bos));
+    }
     LM_TRY(const Token eot, special("eot_token_id"));
     LM_TRY(const Token eom, special("eom_token_id"));
     for (const std::string_view unused_here :
-         {"seperator_token_id", "cls_token_id", "mask_token_id", "fim_pre_token_id",
-          "fim_suf_token_id", "fim_mid_token_id", "fim_pad_token_id", "fim_rep_token_id",
-          "fim_sep_token_id", "prefix_token_id", "suffix_token_id", "middle_token_id"}) {
+         {"cls_token_id", "mask_token_id", "fim_pre_token_id", "fim_suf_token_id",
+          "fim_mid_token_id", "fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id",
+          "prefix_token_id", "suffix_token_id", "middle_token_id"}) {
       LM_CHECK(special(unused_here));
     }
     collect_end_of_generation(eot, eom);
@@ -259,6 +266,7 @@ class VocabReader {
     }
     LM_TRY(vocab_.add_bos, metadata_.bool_or("tokenizer.ggml.add_bos_token", add_bos));
     LM_TRY(vocab_.add_eos, metadata_.bool_or("tokenizer.ggml.add_eos_token", d.add_eos));
+    LM_TRY(vocab_.add_sep, metadata_.bool_or("tokenizer.ggml.add_sep_token", d.add_sep));
     LM_TRY(vocab_.add_space_prefix,
            metadata_.bool_or("tokenizer.ggml.add_space_prefix", d.add_space_prefix));
     return {};

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -129,6 +130,56 @@ TEST_P(GoldenVocabulary, KeepsBytesThatAreNoText) {
   }
   const std::string torn = "x\xE2\x96 y\xF0\x9F\x99 \xED\xA0\x80 \xE0\x80\xAF";
   EXPECT_EQ(tokenizer_->decode(encode(*tokenizer_, torn)), torn);
+}
+
+// What bytes are left is not what was read: BERT's normaliser changes the text.
+TEST(GoldenWordPiece, GivesTheIdsOfTheModelsTokenizer) {
+  const auto path = folder() / "bert-bge.gguf";
+  if (!std::filesystem::exists(path)) {
+    GTEST_SKIP() << "no test data: " << path;
+  }
+  auto file = GgufFile::open(path);
+  ASSERT_TRUE(file) << file.error().problem;
+  std::vector<std::string> warnings;
+  auto made = Tokenizer::create(file->metadata(), &warnings);
+  ASSERT_TRUE(made) << made.error().problem;
+  EXPECT_EQ(warnings, std::vector<std::string>{});
+  const Json cases = read_json(folder() / "bert-bge.json");
+  std::size_t n_same = 0;
+  for (const Json& c : cases) {
+    const auto got = encode(**made, c["text"].get<std::string>());
+    const bool same = got == c["tokens"].get<std::vector<Token>>();
+    EXPECT_TRUE(same) << c["text"].dump();
+    n_same += same ? 1 : 0;
+  }
+  fmt::print("bert-bge: {} of {} cases\n", n_same, cases.size());
+  EXPECT_GE(n_same, 47u);
+  std::vector<Token> whole;
+  encode_whole(**made, "hello world", SpecialTokens::as_text, whole);
+  EXPECT_EQ(whole, (std::vector<Token>{101, 7592, 2088, 102}));
+}
+
+TEST_P(GoldenVocabulary, LosesNoByteOfRandomText) {
+  const std::string_view name = GetParam();
+  if (name == "deepseek-coder" || name == "starcoder" || name == "mpt") {
+    return;  // not byte-complete, see KeepsBytesThatAreNoText
+  }
+  std::mt19937 random(11);
+  for (int round = 0; round < 400; ++round) {
+    std::string text;
+    // A third of the texts are any bytes, the others mostly of few characters, in runs.
+    for (std::size_t n = random() % 200; n > 0; --n) {
+      const auto byte = static_cast<char>(random());
+      text.append(round % 3 == 0 ? 1 : 1 + random() % 4,
+                  round % 3 == 0 ? byte : " \n\taZ9'.\xC3\xA9\xE6"[random() % 11]);
+    }
+    if (text.find(tokenizer::kSpaceMark) != std::string::npos) {
+      continue;
+    }
+    ASSERT_EQ(tokenizer_->decode(encode(*tokenizer_, text)), text);
+    ++n_cases_;
+  }
+  EXPECT_GE(n_cases_, 390);
 }
 
 INSTANTIATE_TEST_SUITE_P(Spm, GoldenVocabulary, testing::Values("llama-spm"));

@@ -223,7 +223,7 @@ TEST(Vocab, RefusesAnEmptyOrMissingList) {
 }
 
 TEST(Vocab, NamesAModelItDoesNotKnow) {
-  for (const std::string model : {"bert", "t5", "rwkv", "plamo2", "none", "no_vocab", "x"}) {
+  for (const std::string model : {"rwkv", "plamo2", "none", "no_vocab", "x"}) {
     auto v = three_tokens(model);
     const auto made = v.make();
     ASSERT_FALSE(made) << model;

@@ -1,10 +1,10 @@
 // Generated from the Unicode Character Database 14.0.0 (UnicodeData, SpecialCasing without language
 // rules): characters above ASCII whose case differs. Runs: every `stride`-th code point from first
 // to last is mapped by adding `delta`.
-#include "runtime/chat/jinja_unicode.h"
+#include "runtime/tokenizer/characters.h"
 
 // clang-format off
-namespace lm::jinja {
+namespace lm::unicode {
 
 namespace {
 
@@ -125,11 +125,11 @@ constexpr CaseRun kUpper[] = {
     {0x1E922, 0x1E943, 1, -34},
 };
 
-constexpr CaseExpansion kLowerExpansions[] = {
+constexpr Expansion kLowerExpansions[] = {
     {0x130, {0x69, 0x307, 0x0}},
 };
 
-constexpr CaseExpansion kUpperExpansions[] = {
+constexpr Expansion kUpperExpansions[] = {
     {0xDF, {0x53, 0x53, 0x0}}, {0x149, {0x2BC, 0x4E, 0x0}}, {0x1F0, {0x4A, 0x30C, 0x0}},
     {0x390, {0x399, 0x308, 0x301}}, {0x3B0, {0x3A5, 0x308, 0x301}}, {0x587, {0x535, 0x552, 0x0}},
     {0x1E96, {0x48, 0x331, 0x0}}, {0x1E97, {0x54, 0x308, 0x0}}, {0x1E98, {0x57, 0x30A, 0x0}},
@@ -167,7 +167,7 @@ constexpr CaseExpansion kUpperExpansions[] = {
     {0xFB17, {0x544, 0x53D, 0x0}},
 };
 
-constexpr CaseExpansion kTitleExceptions[] = {
+constexpr Expansion kTitleExceptions[] = {
     {0xDF, {0x53, 0x73, 0x0}}, {0x1C4, {0x1C5, 0x0, 0x0}}, {0x1C5, {0x1C5, 0x0, 0x0}},
     {0x1C6, {0x1C5, 0x0, 0x0}}, {0x1C7, {0x1C8, 0x0, 0x0}}, {0x1C8, {0x1C8, 0x0, 0x0}},
     {0x1C9, {0x1C8, 0x0, 0x0}}, {0x1CA, {0x1CB, 0x0, 0x0}}, {0x1CB, {0x1CB, 0x0, 0x0}},
@@ -219,9 +219,9 @@ constexpr CaseExpansion kTitleExceptions[] = {
 
 std::span<const CaseRun> lower_runs() { return kLower; }
 std::span<const CaseRun> upper_runs() { return kUpper; }
-std::span<const CaseExpansion> lower_expansions() { return kLowerExpansions; }
-std::span<const CaseExpansion> upper_expansions() { return kUpperExpansions; }
-std::span<const CaseExpansion> title_exceptions() { return kTitleExceptions; }
+std::span<const Expansion> lower_expansions() { return kLowerExpansions; }
+std::span<const Expansion> upper_expansions() { return kUpperExpansions; }
+std::span<const Expansion> title_exceptions() { return kTitleExceptions; }
 
-}  // namespace lm::jinja
+}  // namespace lm::unicode
 // clang-format on
