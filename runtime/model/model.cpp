@@ -169,6 +169,21 @@ Result<std::shared_ptr<const Model>> Model::load(GgufFile file, const LoadOption
   return std::shared_ptr<const Model>(std::move(model));
 }
 
+namespace {
+
+/// Whether the model's result is a pooled vector. A vocabulary alone may lack the numbers that tell.
+bool gives_embeddings(const GgufFile& file) {
+  const std::string& name = file.architecture();
+  if (const Architecture* architecture = find_architecture(name)) {
+    if (const auto h = architecture->read(ArchKeys(file.metadata(), name))) {
+      return h->pooling != Pooling::none;
+    }
+  }
+  return file.metadata().has(name + ".pooling_type");
+}
+
+}  // namespace
+
 Result<ModelSummary> summarize(const GgufFile& file) {
   ModelSummary summary;
   const Metadata& metadata = file.metadata();
@@ -180,8 +195,7 @@ Result<ModelSummary> summarize(const GgufFile& file) {
   LM_TRY(summary.n_embd, metadata.int_or(arch + ".embedding_length", 0));
   LM_TRY(const auto source, metadata.try_string("tokenizer.chat_template"));
   summary.chat_template = std::string(source.value_or(""));
-  summary.capabilities.emplace_back(metadata.has(arch + ".pooling_type") ? "embedding"
-                                                                         : "completion");
+  summary.capabilities.emplace_back(gives_embeddings(file) ? "embedding" : "completion");
   if (summary.chat_template.find("tools") != std::string::npos ||
       summary.chat_template.find("tool_call") != std::string::npos) {
     summary.capabilities.emplace_back("tools");
