@@ -137,12 +137,15 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
                                      const DownloadSource& source, const DownloadOptions& options,
                                      const DownloadObserver& given_observer) {
   // A lease lasts 24 hours; a slow line may need more.
+  store::Lease lease;
   auto lease_taken = Clock::now();
   DownloadObserver observer = given_observer;
   observer.progress = [&](std::uint64_t completed) {
     if (source.identity.sha256 && Clock::now() - lease_taken > kLeaseRenewal) {
       lease_taken = Clock::now();
-      static_cast<void>(store.take_lease(*source.identity.sha256, source.identity.model));
+      if (auto renewed = store.take_lease(*source.identity.sha256, source.identity.model)) {
+        lease = std::move(*renewed);
+      }
     }
     given_observer.progress(completed);
   };
@@ -151,15 +154,17 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
   DownloadResult result{.digest = identity.sha256.value_or(store::Digest{}),
                         .size_bytes = identity.size_bytes};
   if (identity.sha256) {
-    LM_CHECK(store.take_lease(*identity.sha256, identity.model));
+    LM_TRY(lease, store.take_lease(*identity.sha256, identity.model));
   }
   if (is_there(store, identity)) {
     observer.progress(identity.size_bytes);
+    result.lease = std::move(lease);
     return result;
   }
   LM_TRY(std::optional<PartialFile> file, lock_partial(store, http, identity, paths, observer));
   if (!file) {
     observer.progress(identity.size_bytes);
+    result.lease = std::move(lease);
     return result;
   }
   const auto journal = file->usable_journal(identity);
@@ -194,7 +199,7 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
   result.digest = *digest;
   store::CommitOptions commit;
   if (!identity.sha256) {
-    LM_CHECK(store.take_lease(*digest, identity.model));
+    LM_TRY(lease, store.take_lease(*digest, identity.model));
     commit.stem = paths.part.stem().string();
   }
   std::vector<std::uint64_t> sums;
@@ -203,6 +208,7 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
   }
   commit.chunk_sums = sums;
   LM_CHECK(store.commit_partial(*digest, identity.size_bytes, commit));
+  result.lease = std::move(lease);
   return result;
 }
 

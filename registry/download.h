@@ -41,6 +41,7 @@ struct DownloadResult {
   store::Digest digest;
   std::uint64_t size_bytes = 0;
   std::uint64_t fetched_bytes = 0;  ///< that travelled in this call
+  store::Lease lease = {};          ///< of the blob
 };
 
 /// Fetches into partial/, verifies and commits to blobs/. A blob that is there is not fetched; a

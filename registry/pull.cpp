@@ -41,7 +41,6 @@ class Puller {
         hub_(http_, [this](std::string text) { warn(std::move(text)); }) {}
 
   Result<PullResult> run();
-  void release_leases();
 
  private:
   Result<void> check_start();
@@ -76,7 +75,6 @@ class Puller {
   const std::function<void(const PullEvent&)>& sink_;
   HttpClient http_;
   HubClient hub_;
-  std::vector<store::Digest> leased_;
 };
 
 Result<void> Puller::check_start() {
@@ -208,21 +206,16 @@ Result<store::Layer> Puller::fetch(const DownloadSource& source, store::LayerKin
                                       },
                                   .status = [&](std::string text) { status(std::move(text)); },
                                   .warning = [&](std::string text) { warn(std::move(text)); }};
-  if (source.identity.sha256) {
-    leased_.push_back(*source.identity.sha256);
-  }
   LM_TRY(const DownloadResult downloaded,
          download_file(store_, http_, source,
                        {.connections = options_.connections, .limit_rate = options_.limit_rate},
                        observer));
-  if (!source.identity.sha256) {
-    leased_.push_back(downloaded.digest);
-  }
   result.fetched_bytes += downloaded.fetched_bytes;
   return store::Layer{.kind = kind,
                       .digest = downloaded.digest,
                       .size_bytes = downloaded.size_bytes,
-                      .file_name = source.file_name};
+                      .file_name = source.file_name,
+                      .lease = downloaded.lease};
 }
 
 DownloadSource Puller::source_of(const PullPlan& plan, const RepoFile& file) {
@@ -401,13 +394,6 @@ Result<PullResult> Puller::run() {
   return run_repo(planned);
 }
 
-void Puller::release_leases() {
-  for (const store::Digest& digest : leased_) {
-    // Best effort: a lease of a process that is gone counts for nothing anyway.
-    static_cast<void>(store_.release_lease(digest));
-  }
-}
-
 }  // namespace
 
 Result<PullResult> pull(store::Store& store, const HubSettings& settings, const ModelRef& ref,
@@ -416,11 +402,7 @@ Result<PullResult> pull(store::Store& store, const HubSettings& settings, const 
                         const std::atomic<bool>& stop) {
   try {
     Puller puller(store, settings, ref, options, inspect, sink, stop);
-    auto result = puller.run();
-    if (!result) {
-      puller.release_leases();
-    }
-    return result;
+    return puller.run();
   } catch (const std::bad_alloc&) {
     return std::unexpected(Error{.code = ErrorCode::limit_exceeded,
                                  .subject = ref.model,

@@ -42,11 +42,8 @@ Result<std::uint64_t> Store::collect_garbage(std::chrono::seconds min_age) {
   }
   const Folders& folders = impl_->folders;
   LM_TRY(std::set<Digest> needed, reachable_digests(folders.manifests));
-  LM_TRY(const std::vector<LeaseRow> leases,
-         impl_->with_repair([&] { return impl_->live_leases(); }));
-  for (const LeaseRow& lease : leases) {
-    needed.insert(lease.digest);
-  }
+  LM_TRY(std::set<Digest> leased, impl_->with_repair([&] { return impl_->leased_digests(); }));
+  needed.merge(leased);
   LM_TRY(const std::vector<std::string> names, folder_names(folders.blobs));
   std::uint64_t freed_bytes = 0;
   for (const std::string& name : names) {

@@ -265,14 +265,6 @@ Result<std::vector<LeaseRow>> Index::leases() {
   }
 }
 
-Result<void> Index::delete_lease(const Digest& digest, const ProcessMark& owner) {
-  const std::string hex = digest.hex();
-  LM_TRY(Statement row,
-         database_.prepare("DELETE FROM leases WHERE digest = ?1 AND pid = ?2 AND boot = ?3"
-                           " AND start_ticks = ?4"));
-  return row.bind(1, hex).bind(2, owner.pid).bind(3, owner.boot).bind(4, owner.start_ticks).run();
-}
-
 Result<void> Index::delete_lease(const LeaseRow& lease) {
   const std::string hex = lease.digest.hex();
   LM_TRY(Statement row,

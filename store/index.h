@@ -96,7 +96,6 @@ class Index {
   // leases
   Result<void> put_lease(const LeaseRow& lease);
   Result<std::vector<LeaseRow>> leases();
-  Result<void> delete_lease(const Digest& digest, const ProcessMark& owner);
   Result<void> delete_lease(const LeaseRow& lease);
 
   Result<void> note_use(std::string_view key, std::int64_t unix_seconds);

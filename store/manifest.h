@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "store/digest.h"
+#include "store/lease.h"
 
 namespace lm::store {
 
@@ -19,7 +20,11 @@ struct Layer {
   Digest digest = {};
   std::uint64_t size_bytes = 0;
   std::string file_name = {};  ///< label only (where it came from), never a path on our disk
-  friend bool operator==(const Layer&, const Layer&) = default;
+  Lease lease = {};            ///< of a layer that was just added; neither stored nor compared
+  friend bool operator==(const Layer& a, const Layer& b) {
+    return a.kind == b.kind && a.digest == b.digest && a.size_bytes == b.size_bytes &&
+           a.file_name == b.file_name;
+  }
 };
 
 /// One MESSAGE of a Modelfile.

@@ -36,7 +36,7 @@ Error blob_missing(const std::filesystem::path& path, std::string_view model,
 
 }  // namespace
 
-Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Store::Store(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Store::Store(Store&&) noexcept = default;
 Store& Store::operator=(Store&&) noexcept = default;
 Store::~Store() = default;
@@ -54,11 +54,14 @@ Result<Store> Store::open(std::filesystem::path home, Mode mode) {
   const bool may_write_folder =
       folders->root && ::faccessat(folders->root.fd.get(), ".", W_OK, AT_EACCESS) == 0;
   writable = writable && may_write_folder;
-  auto impl = std::make_unique<Impl>(std::move(home), writable, std::move(*folders));
+  auto impl = std::make_shared<Impl>(std::move(home), writable, std::move(*folders));
   impl->others_may_write = may_write_folder;
   if (impl->folders.root && is_network_file_system(impl->folders.root)) {
     impl->warn(fmt::format("{} is on a network file system: don't use it from two machines at once",
                            impl->home.native()));
+  }
+  if (writable) {
+    LM_TRY(impl->leases, LeaseBook::of_store(impl->folders.root));
   }
   LM_CHECK(impl->begin_read());
   return Store(std::move(impl));
@@ -184,10 +187,10 @@ Result<std::string> Store::put(const Manifest& manifest) {
       .key = key, .inode = state.inode, .size_bytes = state.size_bytes, .mtime_ns = state.mtime_ns};
   impl_->update_index([&](Index& index) -> Result<void> {
     LM_CHECK(index.put_model(row, checked, id));
-    for (const Layer& layer : checked.layers) {
-      for (const std::string& holder : {key, std::string()}) {
+    for (const Layer& layer : stored.layers) {
+      if (const auto& hold = layer.lease.hold_; hold && hold->leave()) {
         LM_CHECK(index.delete_lease(
-            {.digest = layer.digest, .model_key = holder, .owner = impl_->self}));
+            {.digest = hold->key.digest, .model_key = hold->key.model_key, .owner = impl_->self}));
       }
     }
     return {};
@@ -291,25 +294,37 @@ std::filesystem::path Store::blob_path(const Digest& digest) const {
   return impl_->home / "blobs" / digest.blob_name();
 }
 
+template <class Add>
+Result<Layer> Store::add_leased(Add add) {
+  LM_CHECK(impl_->check_writable());
+  Lease lease;
+  const BlobStore::Protect protect = [&](const Digest& digest) -> Result<void> {
+    LM_TRY(lease, take_lease(digest, ""));
+    return {};
+  };
+  LM_TRY(Layer layer, add(protect));
+  layer.lease = std::move(lease);
+  return layer;
+}
+
 Result<Layer> Store::add_file(const std::filesystem::path& path,
                               const std::function<bool(std::uint64_t, std::uint64_t)>& progress) {
-  LM_CHECK(impl_->check_writable());
-  return impl_->blobs().add_file(
-      path, [this](const Digest& digest) { return take_lease(digest, ""); }, progress);
+  return add_leased([&](const BlobStore::Protect& protect) {
+    return impl_->blobs().add_file(path, protect, progress);
+  });
 }
 
 Result<Layer> Store::add_bytes(std::string_view bytes) {
-  LM_CHECK(impl_->check_writable());
-  return impl_->blobs().add_bytes(bytes,
-                                  [this](const Digest& digest) { return take_lease(digest, ""); });
+  return add_leased(
+      [&](const BlobStore::Protect& protect) { return impl_->blobs().add_bytes(bytes, protect); });
 }
 
 Result<Layer> Store::add_reference(
     const std::filesystem::path& path,
     const std::function<bool(std::uint64_t, std::uint64_t)>& progress) {
-  LM_CHECK(impl_->check_writable());
-  return impl_->blobs().add_reference(
-      path, [this](const Digest& digest) { return take_lease(digest, ""); }, progress);
+  return add_leased([&](const BlobStore::Protect& protect) {
+    return impl_->blobs().add_reference(path, protect, progress);
+  });
 }
 
 std::filesystem::path Store::partial_path(const Digest& digest) const {
@@ -320,14 +335,14 @@ std::filesystem::path Store::journal_path(const Digest& digest) const {
   return impl_->home / "partial" / (digest.blob_name() + kJournalSuffix);
 }
 
-Result<void> Store::take_lease(const Digest& digest, std::string_view model_name) {
+Result<Lease> Store::take_lease(const Digest& digest, std::string_view model_name) {
   LM_CHECK(impl_->check_writable());
-  const LeaseRow lease{
+  const LeaseKey key{
       .digest = digest,
-      .model_key = model_name.empty() ? std::string() : manifest_key(with_tag(model_name)),
-      .owner = impl_->self,
-      .expires_unix = std::time(nullptr) + kLeaseSeconds};
-  return impl_->read_index([&](Index&) -> Result<void> {
+      .model_key = model_name.empty() ? std::string() : manifest_key(with_tag(model_name))};
+  // Into the book before the row is written: a holder that leaves now leaves the row alone.
+  auto hold = std::make_shared<Lease::Hold>(impl_->leases, key);
+  const auto written = impl_->read_index([&](Index&) -> Result<void> {
     if (!impl_->disk) {
       return std::unexpected(
           Error{.code = ErrorCode::io,
@@ -336,21 +351,19 @@ Result<void> Store::take_lease(const Digest& digest, std::string_view model_name
                 .hint = "see the warning about it"});
     }
     LM_TRY(Transaction transaction, impl_->disk->begin());
-    LM_CHECK(impl_->disk->put_lease(lease));
+    LM_CHECK(impl_->disk->put_lease({.digest = digest,
+                                     .model_key = key.model_key,
+                                     .owner = impl_->self,
+                                     .expires_unix = std::time(nullptr) + kLeaseSeconds}));
     return transaction.commit();
   });
-}
-
-Result<void> Store::release_lease(const Digest& digest) {
-  LM_CHECK(impl_->check_writable());
-  return impl_->read_index([&](Index&) -> Result<void> {
-    if (!impl_->disk) {
-      return {};
+  LM_CHECK(written);
+  hold->on_last = [store = std::weak_ptr<Impl>(impl_)](const LeaseKey& last) {
+    if (const auto impl = store.lock()) {
+      impl->forget_lease(last);
     }
-    LM_TRY(Transaction transaction, impl_->disk->begin());
-    LM_CHECK(impl_->disk->delete_lease(digest, impl_->self));
-    return transaction.commit();
-  });
+  };
+  return Lease(std::move(hold));
 }
 
 Result<void> Store::commit_partial(const Digest& digest, std::uint64_t size_bytes,

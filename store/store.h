@@ -138,7 +138,8 @@ class Store {
   Result<Layer> add_reference(
       const std::filesystem::path& path,
       const std::function<bool(std::uint64_t, std::uint64_t)>& progress = {});
-  // All three protect the blob by a lease of this process until `put`.
+  // All three return a layer that carries a lease: the blob stays until `put` of a manifest with
+  // that layer, or until the last copy of the layer is gone.
 
   /// Reads the whole blob and compares. Errors: io, interrupted; damage is a value.
   Result<BlobCheck> verify_blob(
@@ -148,10 +149,9 @@ class Store {
   // downloads (registry/): the partial file of a digest, locked against other processes
   std::filesystem::path partial_path(const Digest& digest) const;  ///< partial/sha256-<hex>.part
   std::filesystem::path journal_path(const Digest& digest) const;  ///< partial/sha256-<hex>.journal
-  /// Row in `leases` that protects `digest` from gc while this process lives; dropped by put or
-  /// release_lease. It expires after 24 hours: take it again every hour.
-  Result<void> take_lease(const Digest& digest, std::string_view model_name);
-  Result<void> release_lease(const Digest& digest);
+  /// Protects the blob that is to come from clean-up; put it into its layer. Other processes heed
+  /// it for 24 hours: take another every hour. Errors: read_only, io.
+  Result<Lease> take_lease(const Digest& digest, std::string_view model_name);
   /// Steps 3 and 4 of the step order for a finished partial whose digest the caller has verified:
   /// fdatasync, chmod 0444, rename into blobs/, fsync of the folder. An existing blob wins, unless
   /// its size is wrong or `replace` is set. The caller holds the lock of the .part (partials.h:
@@ -179,10 +179,12 @@ class Store {
 
  private:
   struct Impl;
-  explicit Store(std::unique_ptr<Impl> impl);
+  explicit Store(std::shared_ptr<Impl> impl);
+  template <class Add>
+  Result<Layer> add_leased(Add add);
   Result<RemoveReport> remove_only_partials(std::string_view name, bool dry_run,
                                             const Error& no_model);
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  ///< shared only with leases, which outlive the Store at will
 };
 
 }  // namespace lm::store

@@ -14,14 +14,18 @@ namespace {
 
 constexpr std::int64_t kTempAgeSeconds = 24 * 3600;
 
-bool is_alive(const LeaseRow& lease) {
-  return lease.expires_unix > std::time(nullptr) && may_be_alive(lease.owner);
-}
-
 }  // namespace
 
 bool Store::Impl::is_index_damage(const Error& error) const {
   return error.code == ErrorCode::corrupt && error.subject == index_path().native();
+}
+
+// A row of another process counts by itself; one of this process, as long as somebody holds it.
+bool Store::Impl::is_alive(const LeaseRow& lease) const {
+  if (leases && lease.owner == self) {
+    return leases->holds({.digest = lease.digest, .model_key = lease.model_key});
+  }
+  return lease.expires_unix > std::time(nullptr) && may_be_alive(lease.owner);
 }
 
 void Store::Impl::warn(std::string line) {
@@ -113,8 +117,11 @@ Result<bool> Store::Impl::is_current() {
     memory.reset();
     return true;
   }
-  const auto leases = disk->leases();
-  if (!leases || !std::ranges::all_of(*leases, is_alive)) {
+  const auto rows = disk->leases();
+  if (!rows || !std::ranges::all_of(*rows, [this](const LeaseRow& row) {
+        // A row that a holder of this process is just giving back is not worth the exclusive lock.
+        return row.owner == self || is_alive(row);
+      })) {
     return false;
   }
   memory.reset();
@@ -201,15 +208,14 @@ Result<void> Store::Impl::replace_damaged_index() {
 }
 
 Result<void> Store::Impl::drop_dead_leases() {
-  LM_TRY(const std::vector<LeaseRow> leases, disk->leases());
-  if (std::ranges::all_of(leases, is_alive)) {
+  LM_TRY(std::vector<LeaseRow> dead, disk->leases());
+  std::erase_if(dead, [this](const LeaseRow& row) { return is_alive(row); });
+  if (dead.empty()) {
     return {};
   }
   LM_TRY(Transaction transaction, disk->begin());
-  for (const LeaseRow& lease : leases) {
-    if (!is_alive(lease)) {
-      LM_CHECK(disk->delete_lease(lease));
-    }
+  for (const LeaseRow& row : dead) {
+    LM_CHECK(disk->delete_lease(row));
   }
   return transaction.commit();
 }
@@ -227,14 +233,27 @@ Result<void> Store::Impl::bring_memory_into_step() {
   return {};
 }
 
-Result<std::vector<LeaseRow>> Store::Impl::live_leases() {
-  // Without the index nobody can have taken one.
-  if (!disk) {
-    return std::vector<LeaseRow>();
+void Store::Impl::forget_lease(const LeaseKey& key) {
+  if (const auto session = begin_read(); session && disk && !leases->holds(key)) {
+    // Not durable, and best effort: what stays is dropped by the next change of the store.
+    static_cast<void>(disk->casually([&](Index& index) {
+      return index.delete_lease({.digest = key.digest, .model_key = key.model_key, .owner = self});
+    }));
   }
-  LM_TRY(std::vector<LeaseRow> leases, disk->leases());
-  std::erase_if(leases, [](const LeaseRow& lease) { return !is_alive(lease); });
-  return leases;
+}
+
+Result<std::set<Digest>> Store::Impl::leased_digests() {
+  // This process knows its own also when the index was lost.
+  std::set<Digest> digests = leases ? leases->digests() : std::set<Digest>();
+  if (disk) {
+    LM_TRY(const std::vector<LeaseRow> rows, disk->leases());
+    for (const LeaseRow& row : rows) {
+      if (is_alive(row)) {
+        digests.insert(row.digest);
+      }
+    }
+  }
+  return digests;
 }
 
 Result<std::vector<Digest>> Store::Impl::only_used_by(const std::string& key) {
@@ -242,11 +261,7 @@ Result<std::vector<Digest>> Store::Impl::only_used_by(const std::string& key) {
   if (!unreadable.empty()) {
     return result;
   }
-  std::set<Digest> leased;
-  LM_TRY(const std::vector<LeaseRow> leases, live_leases());
-  for (const LeaseRow& lease : leases) {
-    leased.insert(lease.digest);
-  }
+  LM_TRY(const std::set<Digest> leased, leased_digests());
   LM_TRY(const std::vector<Digest> digests, models().blobs_of(key));
   for (const Digest& digest : digests) {
     LM_TRY(const bool used, models().is_used(digest, key));

@@ -7,11 +7,13 @@
 
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "store/blob_store.h"
 #include "store/index.h"
+#include "store/lease_book.h"
 #include "store/lock.h"
 #include "store/manifest_folder.h"
 #include "store/process.h"
@@ -24,6 +26,7 @@ struct Store::Impl {
   bool others_may_write = false;  ///< opened read-only, but not because nobody could write here
   Folders folders;
   ProcessMark self = this_process();
+  std::shared_ptr<LeaseBook> leases;  ///< of this process; none while the store can't be written
 
   mutable std::mutex mutex;     // guards everything below
   std::optional<Index> disk;    ///< index.db; none while it can't be opened
@@ -75,14 +78,19 @@ struct Store::Impl {
   Result<void> drop_dead_leases();
   /// Blobs that only `key` uses and no live lease protects. Nothing while a manifest can't be read.
   Result<std::vector<Digest>> only_used_by(const std::string& key);
-  Result<std::vector<LeaseRow>> live_leases();
+  /// Blobs that some process has a lease of.
+  Result<std::set<Digest>> leased_digests();
   /// Removes blobs; stops at the first error.
   Result<std::uint64_t> remove_blobs(const std::vector<Digest>& digests);
+
+  /// Drops the row that nobody of this process holds any more. Takes the locks itself.
+  void forget_lease(const LeaseKey& key);
 
   // Under any lock and the mutex:
   Result<IndexedModel> resolve(std::string_view name_or_id);
 
  private:
+  bool is_alive(const LeaseRow& lease) const;
   Result<bool> is_current();
   Result<void> use_memory();
   Result<void> bring_memory_into_step();

@@ -34,7 +34,7 @@ inline Result<void> forget(Result<std::string> result) {
 // As registry/ does it, with the content at hand.
 inline Result<void> download(Store& store, const std::string& name, const std::string& content) {
   const Digest digest = sha256(content);
-  LM_CHECK(store.take_lease(digest, name));
+  LM_TRY(Lease lease, store.take_lease(digest, name));
   if (!store.has_blob(digest)) {
     LM_TRY(const std::optional<Fd> fd, lock_partial(store.partial_path(digest), true));
     const auto bytes = std::as_bytes(std::span(content));
@@ -51,8 +51,8 @@ inline Result<void> download(Store& store, const std::string& name, const std::s
     const std::vector<std::uint64_t> sums = {chunk_hash(bytes)};
     LM_CHECK(store.commit_partial(digest, content.size(), {.chunk_sums = sums}));
   }
-  return forget(
-      store.put(manifest_of(name, {Layer{.digest = digest, .size_bytes = content.size()}})));
+  const Layer layer{.digest = digest, .size_bytes = content.size(), .lease = std::move(lease)};
+  return forget(store.put(manifest_of(name, {layer})));
 }
 
 inline std::vector<SweepCommand> sweep_commands() {
@@ -105,8 +105,6 @@ inline std::vector<SweepCommand> sweep_commands() {
          Store store = open_store(home);
          EXPECT_OK(store.add_bytes("lost 1"));
          EXPECT_OK(store.add_bytes("lost 2"));
-         EXPECT_OK(store.release_lease(sha256("lost 1")));
-         EXPECT_OK(store.release_lease(sha256("lost 2")));
          write_file(home / "tmp/left", "x");
          write_file(home / "partial/url-1.part", "x");
          write_file(home / "partial/url-2.journal", "x");

@@ -166,10 +166,10 @@ TEST_F(TwoProcesses, ALeaseOfALivingProcessProtectsItsBlob) {
   if (child == 0) {
     ::close(finish[1]);
     Store store = open_store(home());
-    const bool added = store.add_bytes("leased").has_value();
+    const auto leased = store.add_bytes("leased");
     char byte = 0;
     const bool told = ::write(ready[1], "x", 1) == 1;
-    ::_exit(added && told && ::read(finish[0], &byte, 1) == 0 ? 0 : 1);
+    ::_exit(leased && told && ::read(finish[0], &byte, 1) == 0 ? 0 : 1);
   }
   char byte = 0;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
