@@ -23,5 +23,35 @@ TEST(AddConformance, AgreesInPlaceAndApart) {
   }
 }
 
+TEST(AddConformance, AgreesForFactors) {
+  std::uint32_t seed = 43500;
+  for (const std::uint32_t cols : {1u, 5u, 300u}) {
+    LM_CASE("add with factors, cols {}", cols);
+    Scene scene(++seed);
+    scene.rows(9);
+    ops::Add op;
+    op.a = scene.input(9, cols);
+    op.b = scene.input(9, cols);
+    op.out = scene.output(9, cols);
+    op.factor_a = 0.22f;
+    op.factor_b = -1.5f;
+    scene.add(op);
+    expect_agreement(scene, {{op.out, 9, kExact}});
+  }
+}
+
+TEST(AddReference, WeighsBoth) {
+  Scene scene(1);
+  scene.rows(1);
+  ops::Add op;
+  op.a = scene.values<float>(2, {1.0f, 2.0f});
+  op.b = scene.values<float>(2, {10.0f, 20.0f});
+  op.out = scene.output(1, 2);
+  op.factor_a = 3.0f;
+  op.factor_b = -0.5f;
+  scene.add(op);
+  expect_values(scene, op.out, {-2.0f, -4.0f});
+}
+
 }  // namespace
 }  // namespace lm::conformance

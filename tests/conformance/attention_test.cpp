@@ -3,6 +3,8 @@
 namespace lm::conformance {
 namespace {
 
+constexpr DType kKvTypes[] = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0};
+
 struct AttentionCase {
   std::uint32_t n_head = 4;
   std::uint32_t n_head_kv = 2;
@@ -15,6 +17,8 @@ struct AttentionCase {
   bool sinks = false;
   std::vector<SequenceSpec> sequences = {{40, 1}};
   float key_scale = 1.0f;
+  bool slopes = false;
+  bool v_in_k = false;
 };
 
 // Scores and weights are formed in f32 on both sides of the limit; keys and values are the same
@@ -26,13 +30,15 @@ void check(const AttentionCase& c, std::uint32_t seed) {
   for (const SequenceSpec& s : c.sequences) {
     sequences += fmt::format(" {}+{}", s.kv_before, s.rows);
   }
-  LM_CASE("attention heads {}/{} dims {}/{} {} window {} softcap {} causal {} sinks {} sequences{}",
-          c.n_head, c.n_head_kv, c.dim_k, c.dim_v, layout(c.dtype).name, c.window, c.softcap,
-          c.causal, c.sinks, sequences);
+  LM_CASE(
+      "attention heads {}/{} dims {}/{} {} window {} softcap {} causal {} sinks {} slopes {} "
+      "v_in_k {} sequences{}",
+      c.n_head, c.n_head_kv, c.dim_k, c.dim_v, layout(c.dtype).name, c.window, c.softcap, c.causal,
+      c.sinks, c.slopes, c.v_in_k, sequences);
   Scene scene(seed);
   scene.sequences(c.sequences, c.causal ? c.window : 0);
   ops::Attention op;
-  op.kv = scene.kv(c.dtype, c.n_head_kv, c.dim_k, c.dim_v);
+  op.kv = scene.kv(c.dtype, c.n_head_kv, c.dim_k, c.dim_v, c.v_in_k);
   scene.fill_cache(true, c.key_scale);
   op.n_head = c.n_head;
   op.q = scene.input(scene.n_row(), c.n_head * c.dim_k);
@@ -42,6 +48,7 @@ void check(const AttentionCase& c, std::uint32_t seed) {
   op.softcap = c.softcap;
   op.causal = c.causal;
   op.sinks = c.sinks ? scene.weight(DType::f32, 1, c.n_head) : TensorRef{};
+  op.slopes = c.slopes ? scene.weight(DType::f32, 1, c.n_head, 0.1f) : TensorRef{};
   scene.add(op);
   expect_agreement(scene, {{op.out, scene.n_row(), kAttention}});
 }
@@ -88,7 +95,7 @@ TEST(AttentionConformance, AgreesForAllRowCounts) {
 
 TEST(AttentionConformance, AgreesForAllKvTypes) {
   std::uint32_t seed = 13000;
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0}) {
+  for (const DType dtype : kKvTypes) {
     for (const std::uint32_t dim : {32u, 64u, 128u}) {
       check({.n_head = 8,
              .dim_k = dim,
@@ -132,6 +139,66 @@ TEST(AttentionConformance, AgreesForEachOption) {
   }
 }
 
+TEST(AttentionConformance, AgreesForSlopes) {
+  std::uint32_t seed = 15500;
+  for (const bool causal : {true, false}) {
+    for (const std::uint32_t window : {0u, 30u}) {
+      check({.window = window, .causal = causal, .sequences = {{0, 75}}, .slopes = true}, ++seed);
+    }
+  }
+  check({.n_head = 12, .n_head_kv = 1, .sequences = {{700, 1}}, .slopes = true}, ++seed);
+  check({.softcap = 3.0f, .sinks = true, .sequences = {{40, 1}, {0, 9}}, .slopes = true}, ++seed);
+}
+
+/// Encoders: every row sees half the window to either side.
+TEST(AttentionConformance, AgreesForSymmetricWindows) {
+  std::uint32_t seed = 15600;
+  for (const std::uint32_t window : {1u, 2u, 3u, 31u, 64u, 65u, 100u, 1000u, 0xffffffffu}) {
+    for (const std::uint32_t rows : {1u, 33u, 130u}) {
+      check({.window = window, .causal = false, .sequences = {{0, rows}, {0, 3}}}, ++seed);
+    }
+  }
+}
+
+/// Latent attention: one KV head, values are the first part of the keys.
+TEST(AttentionConformance, AgreesForValuesInsideKeys) {
+  std::uint32_t seed = 15700;
+  for (const DType dtype : kKvTypes) {
+    for (const std::uint32_t n_head : {1u, 5u, 16u}) {
+      const std::vector<SequenceSpec> sequences = {{100, 1}, {5, 9}};
+      check({.n_head = n_head,
+             .n_head_kv = 1,
+             .dim_k = 96,
+             .dim_v = 64,
+             .dtype = dtype,
+             .sequences = sequences,
+             .v_in_k = true},
+            ++seed);
+    }
+  }
+  check({.n_head = 4, .n_head_kv = 2, .dim_k = 20, .dim_v = 20, .v_in_k = true}, ++seed);
+  check({.n_head = 3, .n_head_kv = 1, .dim_k = 9, .dim_v = 5, .window = 40, .v_in_k = true},
+        ++seed);
+  for (const std::uint32_t n_head : {16u, 128u}) {
+    check({.n_head = n_head,
+           .n_head_kv = 1,
+           .dim_k = 576,
+           .dim_v = 512,
+           .sequences = {{300, 1}, {0, 3}},
+           .v_in_k = true},
+          ++seed);
+  }
+}
+
+TEST(AttentionConformance, AgreesForManyHeadsOverFew) {
+  std::uint32_t seed = 15800;
+  for (const std::uint32_t group : {2u, 3u, 5u, 6u, 7u, 12u, 16u}) {
+    check({.n_head = 2 * group, .sequences = {{70, 1}, {3, 5}}}, ++seed);
+  }
+  check({.n_head = 128, .n_head_kv = 1, .sequences = {{200, 1}, {0, 3}}}, ++seed);
+  check({.n_head = 2, .n_head_kv = 1, .dim_k = 576, .dim_v = 576, .sequences = {{40, 2}}}, ++seed);
+}
+
 TEST(AttentionConformance, AgreesForRaggedBatches) {
   std::uint32_t seed = 16000;
   const std::vector<SequenceSpec> mixed = {{500, 1}, {0, 33}, {31, 1}, {64, 7}};
@@ -158,6 +225,65 @@ TEST(AttentionConformance, AgreesForExtremeScores) {
   check({.sequences = {{300, 20}}, .key_scale = 60.0f}, 17002);
   check({.n_head = 2, .n_head_kv = 1, .sinks = true, .sequences = {{900, 1}}, .key_scale = 60.0f},
         17003);
+}
+
+/// Keys of zero: every visible position weighs the same, and values number the positions.
+struct Averages {
+  Scene scene{1};
+  ops::Attention op;
+
+  Averages(const std::vector<SequenceSpec>& sequences, std::uint32_t n_head) {
+    scene.sequences(sequences);
+    op.kv = scene.kv(DType::f32, 1, 4, 1);
+    scene.set_cache([](std::uint32_t, std::uint32_t) { return 0.0f; },
+                    [](std::uint32_t at, std::uint32_t) { return static_cast<float>(at + 1); });
+    op.n_head = n_head;
+    op.q = scene.input(scene.n_row(), n_head * 4);
+    op.out = scene.output(scene.n_row(), n_head);
+  }
+  void expect(const std::vector<float>& values) {
+    scene.add(op);
+    expect_values(scene, op.out, values);
+  }
+};
+
+TEST(AttentionReference, SeesWhatTheWindowSays) {
+  Averages causal({{0, 4}}, 1);
+  causal.op.window = 2;
+  causal.expect({1.0f, 1.5f, 2.5f, 3.5f});
+  for (const std::uint32_t window : {2u, 3u}) {
+    Averages symmetric({{0, 4}}, 1);
+    symmetric.op.causal = false;
+    symmetric.op.window = window;
+    symmetric.expect({1.5f, 2.0f, 3.0f, 3.5f});
+  }
+}
+
+/// Slope ln 2 halves a weight with every step of distance.
+TEST(AttentionReference, WeighsByDistance) {
+  Averages causal({{2, 1}}, 2);
+  causal.op.slopes = causal.scene.values<float>(2, {0.69314718f, 0.0f}, true);
+  causal.expect({(0.25f * 1.0f + 0.5f * 2.0f + 3.0f) / 1.75f, 2.0f});
+  Averages both({{0, 2}}, 1);
+  both.op.causal = false;
+  both.op.slopes = both.scene.values<float>(1, {0.69314718f}, true);
+  both.expect({(1.0f + 0.5f * 2.0f) / 1.5f, (0.5f * 1.0f + 2.0f) / 1.5f});
+}
+
+TEST(AttentionReference, TakesValuesFromKeys) {
+  Scene scene(1);
+  scene.sequences({{1, 1}});
+  ops::Attention op;
+  op.kv = scene.kv(DType::f32, 1, 4, 2, true);
+  const auto key = [](std::uint32_t at, std::uint32_t d) {
+    return static_cast<float>(10 * at + d);
+  };
+  scene.set_cache(key, key);
+  op.n_head = 1;
+  op.q = scene.values<float>(4, {0.0f, 0.0f, 0.0f, 0.0f});
+  op.out = scene.output(1, 2);
+  scene.add(op);
+  expect_values(scene, op.out, {5.0f, 6.0f});
 }
 
 }  // namespace

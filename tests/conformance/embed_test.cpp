@@ -51,5 +51,45 @@ TEST(EmbedConformance, GivesNotANumberForTokensOutsideTheTable) {
   }
 }
 
+TEST(EmbedConformance, AgreesForPositionsAndAddedRows) {
+  std::uint32_t seed = 42000;
+  for (const DType dtype : {DType::f32, DType::f16, DType::q8_0}) {
+    for (const bool takes_input : {true, false}) {
+      LM_CASE("embed positions {} takes input {}", layout(dtype).name, takes_input);
+      Scene scene(++seed);
+      scene.sequences({{3, 4}, {0, 2}});
+      ops::Embed op;
+      op.table = scene.weight(DType::q8_0, 20, 64);
+      op.positions = scene.weight(dtype, 9, 64);
+      op.add = scene.weight(dtype, 1, 64);
+      op.out = scene.output(6, 64);
+      op.takes_input = takes_input;
+      scene.tokens({1, 2, kNoToken, 19, 0, kNoToken});
+      scene.embeddings(64);
+      scene.add(op);
+      expect_agreement(scene, {{op.out, 6, kExact}});
+    }
+  }
+}
+
+TEST(EmbedReference, AddsPositionAndRow) {
+  Scene scene(1);
+  scene.sequences({{1, 3}});
+  ops::Embed op;
+  op.table = scene.values<float>(2, {1.0f, 2.0f, 3.0f, 4.0f}, true);
+  op.positions = scene.values<float>(2, {0.0f, 0.0f, 10.0f, 20.0f, 30.0f, 40.0f}, true);
+  op.add = scene.values<float>(2, {100.0f, 200.0f}, true);
+  op.out = scene.output(3, 2);
+  op.scale = 2.0f;
+  op.takes_input = false;
+  scene.tokens({1, kNoToken, 0});
+  scene.add(op);
+  // The third row stands behind the last learned position.
+  const StopFlag stop{false};
+  const std::vector<float> out = scene.run(reference_backend(), stop).values(op.out, 3);
+  EXPECT_TRUE(std::isnan(out[4]) && std::isnan(out[5]));
+  expect_values(scene, op.out, {116.0f, 228.0f, 130.0f, 240.0f});
+}
+
 }  // namespace
 }  // namespace lm::conformance

@@ -33,8 +33,13 @@ void check(const FfnCase& c, std::uint32_t seed) {
 
 TEST(GatedFfnConformance, AgreesForAllActivations) {
   std::uint32_t seed = 30000;
-  for (const Activation act : {Activation::silu, Activation::gelu_tanh, Activation::gelu_erf}) {
+  for (const Activation act :
+       {Activation::silu, Activation::gelu_tanh, Activation::gelu_erf, Activation::swiglu_clamped,
+        Activation::sigmoid, Activation::identity}) {
     for (const bool gated : {true, false}) {
+      if (act == Activation::swiglu_clamped && !gated) {
+        continue;
+      }
       for (const bool bias : {true, false}) {
         check({.gate = DType::f32,
                .up = DType::f32,
@@ -61,6 +66,20 @@ TEST(GatedFfnConformance, AgreesForAllRowCountsAndMixedTypes) {
   }
   check({.gate = DType::q4_k, .up = DType::q4_k, .rows = 530, .n_ff = 33},
         ++seed);  // more rows than one pass
+}
+
+/// Gate is the first value of a row, up the second; the larger ones reach the clamps at 7.
+TEST(GatedFfnReference, ClampsAsItsFormulaSays) {
+  Scene scene(1);
+  scene.rows(3);
+  ops::GatedFfn op;
+  op.x = scene.values<float>(2, {2.0f, 3.0f, 10.0f, 9.0f, 1.0f, -9.0f});
+  op.w_gate = scene.values<float>(2, {1.0f, 0.0f}, true);
+  op.w_up = scene.values<float>(2, {0.0f, 1.0f}, true);
+  op.out = scene.output(3, 1);
+  op.act = Activation::swiglu_clamped;
+  scene.add(op);
+  expect_values(scene, op.out, {7.742634f, 55.999625f, -5.074775f}, 1e-4);
 }
 
 }  // namespace

@@ -53,5 +53,43 @@ TEST(NormConformance, AgreesForAllRowCounts) {
   }
 }
 
+TEST(NormConformance, AgreesForGroups) {
+  std::uint32_t seed = 200;
+  for (const NormKind kind : {NormKind::rms, NormKind::layer}) {
+    for (const std::uint32_t group : {1u, 6u, 64u, 80u, 128u}) {
+      for (const bool shared : {true, false}) {
+        LM_CASE("norm kind {} group {} shared {}", static_cast<int>(kind), group, shared);
+        Scene scene(++seed);
+        scene.rows(5);
+        const std::uint32_t cols = group * 3;
+        ops::Norm op;
+        op.kind = kind;
+        op.group = group;
+        op.x = scene.input(5, cols, 2.0f);
+        op.out = shared ? op.x : scene.output(5, cols);
+        op.weight = scene.weight(DType::f32, 1, shared ? group : cols);
+        op.bias = scene.weight(DType::f32, 1, shared ? cols : group);
+        op.eps = 1e-3f;
+        scene.add(op);
+        expect_agreement(scene, {{op.out, 5, kExact}});
+      }
+    }
+  }
+}
+
+TEST(NormReference, NormalisesEachGroupByItself) {
+  Scene scene(1);
+  scene.rows(1);
+  ops::Norm op;
+  op.group = 2;
+  op.x = scene.values<float>(4, {3.0f, 4.0f, 60.0f, 80.0f});
+  op.weight = scene.values<float>(2, {1.0f, 2.0f}, true);
+  op.bias = scene.values<float>(4, {0.0f, 0.0f, 0.0f, 1.0f}, true);
+  op.out = scene.output(1, 4);
+  op.eps = 0.0f;
+  scene.add(op);
+  expect_values(scene, op.out, {0.848528f, 2.262742f, 0.848528f, 3.262742f});
+}
+
 }  // namespace
 }  // namespace lm::conformance
