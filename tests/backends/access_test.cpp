@@ -34,6 +34,9 @@ TEST(Access, LeavesOutOptionsThatAreOff) {
 TEST(Access, NamesKvOfTheOpsThatTouchIt) {
   ops::RopeKvWrite write;
   write.kv.group = 3;
+  EXPECT_FALSE(access(write).writes_kv);  // only q: another layer's cache is read
+  EXPECT_EQ(access(write).step_arrays, step_array::pos);
+  write.k = at(1);
   EXPECT_TRUE(access(write).writes_kv);
   EXPECT_FALSE(access(write).reads_kv);
   EXPECT_EQ(access(write).kv.group, 3u);
@@ -43,8 +46,23 @@ TEST(Access, NamesKvOfTheOpsThatTouchIt) {
   EXPECT_FALSE(access(ops::MatMul{}).reads_kv || access(ops::MatMul{}).writes_kv);
 }
 
+TEST(Access, NamesStateOfTheOpsThatKeepOne) {
+  ops::CausalConv conv;
+  conv.state = {256, 64, 128};
+  const AccessSet set = access(conv);
+  EXPECT_TRUE(set.uses_state);
+  EXPECT_EQ(set.state.offset, 64u);
+  EXPECT_EQ(set.step_arrays, step_array::seq_row | step_array::state_slot);
+  EXPECT_TRUE(access(ops::DeltaNet{}).uses_state);
+  EXPECT_FALSE(access(ops::MatMul{}).uses_state);
+}
+
 TEST(Access, NamesStepArraysPerOp) {
   EXPECT_EQ(access(ops::Embed{}).step_arrays, step_array::token | step_array::input_embd);
+  ops::Embed other;
+  other.takes_input = false;
+  other.positions = at(1);
+  EXPECT_EQ(access(other).step_arrays, step_array::token | step_array::pos);
   EXPECT_EQ(access(ops::GatherRows{}).step_arrays, step_array::out_row);
   EXPECT_EQ(access(ops::MatMul{}).step_arrays, 0u);
   EXPECT_NE(access(ops::Attention{}).step_arrays & step_array::pages, 0u);
@@ -59,6 +77,13 @@ TEST(Access, CountsEveryTensorOfTheWidestOp) {
   const AccessSet set = access(op);
   EXPECT_EQ(set.n_reads, 7u);
   EXPECT_EQ(set.n_writes, 3u);
+  ops::MoeFfn experts;
+  std::uint64_t n = 0;
+  Op any = experts;
+  for_each_tensor(any, [&](TensorRef& t) { t = at(++n); });
+  std::get<ops::MoeFfn>(any).accumulate = true;
+  EXPECT_EQ(access(any).n_reads, n);
+  EXPECT_EQ(access(any).n_writes, 1u);
 }
 
 }  // namespace

@@ -84,12 +84,14 @@ TEST(CpuBackend, TransfersBytesAndRefusesRangesOutsideOfBuffers) {
 // --- KV pages as plain rows ---
 
 TEST(CpuBackend, GivesBackKvPagesAsThePlainRowsTheyWereWrittenFrom) {
-  for (const DType dtype : {DType::f32, DType::f16, DType::bf16, DType::q8_0}) {
-    for (const std::uint32_t dim : {32u, 64u, 96u, 128u, 20u}) {
+  const auto kinds = {DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0};
+  for (const DType dtype : kinds) {
+    for (const std::uint32_t dim : {32u, 64u, 96u, 128u, 576u, 20u}) {
       if (dim % layout(dtype).block_elems != 0) {
         continue;
       }
       KvRef kv;
+      kv.v_in_k = dim == 576;
       kv.dtype = dtype;
       kv.n_head_kv = 3;
       kv.head_dim_k = dim;
@@ -177,10 +179,150 @@ ops::MatMul good_matmul() {
   return op;
 }
 
+ops::MoeFfn good_experts() {
+  ops::MoeFfn op;
+  op.x = arena_f32(0, 4, 32);
+  op.ids = {DType::i32, kArena, 512, 4, 2};
+  op.weights = arena_f32(544, 4, 2);
+  op.w_gate = op.w_up = arena_f32(1024, 3 * 8, 32);
+  op.w_down = arena_f32(8192, 3 * 32, 8);
+  op.out = arena_f32(4096, 4, 32);
+  op.n_expert = 3;
+  op.n_ff = op.expert_stride = 8;
+  return op;
+}
+
+ops::MoeRoute good_route() {
+  ops::MoeRoute op;
+  op.logits = arena_f32(0, 4, 8);
+  op.ids = {DType::i32, kArena, 512, 4, 2};
+  op.weights = arena_f32(544, 4, 2);
+  return op;
+}
+
+ops::CausalConv good_conv() {
+  ops::CausalConv op;
+  op.x = arena_f32(0, 4, 8);
+  op.weight = arena_f32(1024, 8, 3);
+  op.out = arena_f32(4096, 4, 8);
+  op.state = {128, 64, 64};
+  return op;
+}
+
+ops::HeadMatMul good_heads() {
+  ops::HeadMatMul op;
+  op.n_head = 2;
+  op.x_width = 8;
+  op.out_width = 5;
+  op.x = arena_f32(0, 4, 16);
+  op.weight = arena_f32(1024, 2 * 4, 6);
+  op.out = arena_f32(4096, 4, 10);
+  return op;
+}
+
+ops::CopyCols good_copy() {
+  ops::CopyCols op;
+  op.groups = 2;
+  op.x_width = op.out_width = 8;
+  op.n = 4;
+  op.x = arena_f32(0, 4, 8);
+  op.out = arena_f32(4096, 4, 16);
+  return op;
+}
+
+using WrongOps = std::vector<std::pair<Op, const char*>>;
+
+void add_wrong_experts(WrongOps& wrong) {
+  ops::MoeFfn experts = good_experts();
+  experts.w_up.rows = 23;
+  wrong.emplace_back(experts, "w_gate or w_up ends before its last expert");
+  experts = good_experts();
+  experts.expert_stride = 7;
+  wrong.emplace_back(experts, "expert_stride is below n_ff");
+  experts = good_experts();
+  experts.w_down.rows = 95;
+  wrong.emplace_back(experts, "w_down has 95 rows, expected 96");
+  experts = good_experts();
+  experts.ids.dtype = DType::f32;
+  wrong.emplace_back(experts, "ids has type F32, expected I32");
+  experts = good_experts();
+  experts.b_down = arena_f32(0, 2, 32);
+  wrong.emplace_back(experts, "a bias has not one row an expert");
+  experts = good_experts();
+  experts.w_gate = {};
+  experts.act = Activation::swiglu_clamped;
+  wrong.emplace_back(experts, "swiglu_clamped needs a gate");
+  experts = good_experts();
+  experts.ids.offset = 514;
+  wrong.emplace_back(experts, "I32 values at odd offset 514");
+  ops::MoeRoute route = good_route();
+  route.ids.cols = route.weights.cols = 9;
+  wrong.emplace_back(route, "uses no experts or more than its groups have");
+  route = good_route();
+  route.n_group = 3;
+  wrong.emplace_back(route, "n_group does not divide the experts");
+  route = good_route();
+  route.n_group = 8;
+  wrong.emplace_back(route, "uses no experts or more than its groups have");
+  route = good_route();
+  route.logits.cols = kMaxExperts + 1;
+  wrong.emplace_back(route, "has no experts or more than");
+}
+
+void add_wrong_newer_ops(WrongOps& wrong) {
+  add_wrong_experts(wrong);
+  ops::CausalConv conv = good_conv();
+  conv.state.bytes = 60;
+  wrong.emplace_back(conv, "state has 60 bytes, expected 64");
+  conv = good_conv();
+  conv.state.offset = 68;
+  wrong.emplace_back(conv, "leaves its slot of 128");
+  conv = good_conv();
+  conv.out = conv.x;
+  wrong.emplace_back(conv, "out is x");
+  conv = good_conv();
+  conv.weight.rows = 7;
+  wrong.emplace_back(conv, "weight has not one row a column of out");
+  ops::HeadMatMul heads = good_heads();
+  heads.x_width = 5;
+  heads.x.cols = 10;
+  wrong.emplace_back(heads, "x_width is below the weight's columns");
+  heads = good_heads();
+  heads.weight.rows = 9;
+  wrong.emplace_back(heads, "weight has 9 rows, expected 8");
+  heads = good_heads();
+  heads.out_width = 3;
+  heads.out.cols = 6;
+  wrong.emplace_back(heads, "out_width is below the weight's rows a head");
+  ops::CopyCols copy = good_copy();
+  copy.x_begin = 5;
+  wrong.emplace_back(copy, "reads beyond x_width");
+  copy = good_copy();
+  copy.out_begin = 0xfffffffe;
+  wrong.emplace_back(copy, "writes beyond out_width");
+  copy = good_copy();
+  copy.groups = 4;
+  copy.x_groups = 2;
+  wrong.emplace_back(copy, "x_groups is neither 1 nor groups");
+  ops::DeltaNet delta;
+  delta.n_head_k = 2;
+  delta.n_head_v = 3;
+  delta.head_dim = 4;
+  wrong.emplace_back(delta, "value heads do not divide into key heads");
+  ops::Norm norm;
+  norm.x = norm.out = arena_f32(0, 4, 32);
+  norm.group = 5;
+  wrong.emplace_back(norm, "group does not divide the row");
+  ops::Mul mul;
+  mul.b = mul.out = arena_f32(0, 4, 32);
+  mul.a = arena_f32(4096, 4, 2);
+  wrong.emplace_back(mul, "a has 2 columns, expected 32");
+}
+
 /// Shapes come from files in the end; a mismatch that slipped through must not become a wild
 /// access.
 TEST(Compile, RefusesShapesThatDoNotFit) {
-  std::vector<std::pair<Op, const char*>> wrong;
+  WrongOps wrong;
   ops::MatMul op = good_matmul();
   op.weight.cols = 64;
   wrong.emplace_back(op, "weight has 64 columns, expected 32");
@@ -234,11 +376,26 @@ TEST(Compile, RefusesShapesThatDoNotFit) {
   rope.kv.head_dim_k = rope.kv.head_dim_v = 32;
   rope.rope = RopeKind::halves;
   rope.n_rot = 34;
-  wrong.emplace_back(rope, "n_rot is odd or above the head's size");
+  wrong.emplace_back(rope, "n_rot is odd or beyond the head's end");
+  rope.n_rot = 16;
+  rope.rot_begin = 17;
+  wrong.emplace_back(rope, "n_rot is odd or beyond the head's end");
+  rope.rope = RopeKind::none;
+  rope.v = {};
+  wrong.emplace_back(rope, "v is missing");
+  rope.kv.v_in_k = true;
+  rope.v = rope.k;
+  wrong.emplace_back(rope, "values are part of the keys");
+  rope.k = {};
+  wrong.emplace_back(rope, "v is written without k");
+  add_wrong_newer_ops(wrong);
 
   for (const auto& make : {+[] { return cpu(1); }, +[] { return make_reference_backend(); }}) {
     Bench bench(make());
-    ASSERT_TRUE(bench.compile({0, {good_matmul()}}));
+    for (const Op& good : std::vector<Op>{good_matmul(), good_experts(), good_route(), good_conv(),
+                                          good_heads(), good_copy()}) {
+      ASSERT_TRUE(bench.compile({0, {good}})) << op_name(good);
+    }
     for (const auto& [bad, problem] : wrong) {
       const auto executable = bench.compile({0, {bad}});
       ASSERT_FALSE(executable) << problem;
@@ -264,7 +421,7 @@ TEST(Compile, RefusesTypesWithoutAPathAndCopies) {
   rope.n_head = rope.kv.n_head_kv = 1;
   rope.kv.head_dim_k = rope.kv.head_dim_v = 32;
   EXPECT_TRUE(bench.backend->supports(rope));
-  rope.kv.dtype = DType::q4_0;
+  rope.kv.dtype = DType::q5_0;
   EXPECT_FALSE(bench.backend->supports(rope));
 }
 
