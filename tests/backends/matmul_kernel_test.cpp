@@ -17,6 +17,7 @@
 #include "backends/cpu/kernels/matmul.h"
 #include "backends/dtype.h"
 #include "backends/reference/dequant.h"
+#include "tests/backends/matmul_cases.h"
 
 namespace lm::cpu {
 namespace {
@@ -36,116 +37,6 @@ class Buffer {
   };
   std::unique_ptr<std::byte[], Free> data_;
 };
-
-/// Where a type's blocks keep their f16 scales; the rest of a block may be any bits. `min` is the
-/// second of two, as a multiple of the first that centres the weights around zero.
-struct TypeCase {
-  DType dtype;
-  std::vector<std::size_t> halves;
-  float min = 1.0f;
-};
-
-std::vector<TypeCase> all_types() {
-  return {{DType::f32, {}},
-          {DType::f16, {}},
-          {DType::bf16, {}},
-          {DType::q8_0, {0}},
-          {DType::q4_0, {0}},
-          {DType::q4_1, {0, 2}, -7.5f},
-          {DType::q5_0, {0}},
-          {DType::q5_1, {0, 2}, -15.5f},
-          {DType::iq4_nl, {0}},
-          {DType::mxfp4, {}},
-          {DType::q4_k, {0, 2}, 7.5f},
-          {DType::q5_k, {0, 2}, 15.5f},
-          {DType::q6_k, {208}},
-          {DType::q2_k, {80, 82}, 1.5f},
-          {DType::q3_k, {108}},
-          {DType::iq2_xxs, {0}},
-          {DType::iq2_xs, {0}},
-          {DType::iq2_s, {0}},
-          {DType::iq3_xxs, {0}},
-          {DType::iq3_s, {0}},
-          {DType::iq1_s, {0}},
-          {DType::iq1_m, {}},
-          {DType::iq4_xs, {0}},
-          {DType::tq1_0, {52}},
-          {DType::tq2_0, {64}},
-          {DType::nvfp4, {}},
-          {DType::q1_0, {0}},
-          {DType::q2_0, {0}}};
-}
-
-std::vector<Isa> available_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni}) {
-    if (isa <= detect_isa()) {
-      isas.push_back(isa);
-    }
-  }
-  return isas;
-}
-
-void put_half(std::byte* p, float v) {
-  const std::uint16_t bits = reference::f32_to_f16(v);
-  std::memcpy(p, &bits, sizeof bits);
-}
-
-/// Random blocks whose scales are of one magnitude, so that every block counts in a sum.
-void fill_weights(const TypeCase& type, std::byte* data, std::uint64_t bytes, std::mt19937& rng) {
-  std::normal_distribution<float> normal;
-  std::uniform_real_distribution<float> scale(0.01f, 0.02f);
-  if (type.dtype == DType::f32 || type.dtype == DType::f16 || type.dtype == DType::bf16) {
-    const std::uint64_t n = bytes / layout(type.dtype).block_bytes;
-    std::vector<float> values(n);
-    for (float& v : values) {
-      v = normal(rng);
-    }
-    reference::quantize_row(type.dtype, values.data(), n, data);
-    return;
-  }
-  const std::uint32_t block_bytes = layout(type.dtype).block_bytes;
-  for (std::uint64_t i = 0; i < bytes; ++i) {
-    data[i] = static_cast<std::byte>(rng());
-  }
-  for (std::byte* block = data; block < data + bytes; block += block_bytes) {
-    float value = scale(rng);
-    for (const std::size_t offset : type.halves) {
-      put_half(block + offset, value);
-      value *= type.min;
-    }
-    if (type.dtype == DType::mxfp4) {
-      block[0] = static_cast<std::byte>(120 + rng() % 4);
-    } else if (type.dtype == DType::iq1_m) {  // the upper bits of its scale
-      block[55] = (block[55] & std::byte{0x0f}) | std::byte{0x20};
-    } else if (type.dtype == DType::nvfp4) {
-      for (int i = 0; i < 4; ++i) {
-        block[i] = static_cast<std::byte>(0x30 + rng() % 16);
-      }
-    }
-  }
-}
-
-/// What the kernel multiplies: x itself, or x rounded to int8 per block.
-std::vector<double> quantized_activations(const std::vector<float>& x, ActFormat format) {
-  std::vector<double> out(x.begin(), x.end());
-  if (format == ActFormat::f32) {
-    return out;
-  }
-  const std::size_t block = format == ActFormat::q8_32 ? 32 : 256;
-  for (std::size_t b = 0; b < x.size(); b += block) {
-    float largest = 0.0f;
-    for (std::size_t i = 0; i < block; ++i) {
-      largest = std::max(largest, std::abs(x[b + i]));
-    }
-    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-    for (std::size_t i = 0; i < block; ++i) {
-      out[b + i] = static_cast<double>(largest / 127.0f) *
-                   static_cast<double>(std::rint(x[b + i] * inverse));
-    }
-  }
-  return out;
-}
 
 struct Shape {
   std::uint32_t k;
@@ -321,9 +212,11 @@ TEST_P(MatMulKernels, MatchDoubleSumsForAllShapes) {
         const std::vector<double> matched =
             product.expected(quantized_activations(product.x(), kernel->format));
         EXPECT_LE(nmse(got, matched), 1e-9) << label(*kernel, isa, shape);
-        // Rounding to int8: a step of max/127, uniform error. Few outputs vary more.
+        // Rounding to int8: a step of max/127, uniform error. In blocks of 256 normal values that
+        // is 4.85e-5 on average whatever the weights, 4.6e-5 to 5.1e-5 for one seed of 18000
+        // outputs (summed in double, no kernel involved). Few outputs vary more.
         const bool many = shape.n_out * shape.n_rows > 10000;
-        EXPECT_LE(nmse(got, exact), many ? 5e-5 : 2e-3) << label(*kernel, isa, shape);
+        EXPECT_LE(nmse(got, exact), many ? 5.5e-5 : 2e-3) << label(*kernel, isa, shape);
       }
       ++ran;
     }

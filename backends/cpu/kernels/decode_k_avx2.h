@@ -126,6 +126,14 @@ struct SixBitDot {
   }
 };
 
+/// Sixteen int16 scales as values lie in vectors of 32: even groups in the lower half, odd ones in
+/// the upper.
+inline __m256i even_odd_groups(__m256i scales) {
+  const __m128i split = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+  const __m256i by_half = _mm256_shuffle_epi8(scales, _mm256_broadcastsi128_si256(split));
+  return _mm256_permute4x64_epi64(by_half, 0xd8);
+}
+
 /// Q2_K and Q3_K.
 template <class Type>
 struct CrumbDot {
@@ -164,11 +172,7 @@ struct CrumbDot {
         prefetch(block, kDecodeAhead);
         prefetch(block + 64, kDecodeAhead);
         const CrumbScales k = Type::scales(block);
-        // Scales of even groups in the lower half, of odd ones in the upper, as the values lie.
-        const __m256i even_odd = _mm256_shuffle_epi8(
-            k.scale, _mm256_broadcastsi128_si256(
-                         _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)));
-        const __m256i scales = _mm256_permute4x64_epi64(even_odd, 0xd8);
+        const __m256i scales = even_odd_groups(k.scale);
         const __m256i dots = block_dots(block, a.q, scales);
         const __m256i mins = _mm256_madd_epi16(k.min, sums);
         acc[s] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(k.d * a.d), acc[s]);

@@ -12,7 +12,8 @@ lm_add_kernel(attention ${LM_OP_ISAS})
 lm_add_kernel(recurrent ${LM_OP_ISAS})
 
 # matmul: the table of find_matmul names the same families.
-target_sources(lm_backends PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cpu/kernels/matmul_table.cpp)
+target_sources(lm_backends PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/cpu/kernels/matmul_table.cpp
+                                   ${CMAKE_CURRENT_SOURCE_DIR}/cpu/kernels/codebooks.cpp)
 lm_add_kernel(matmul_quant baseline)
 lm_add_kernel(matmul_float baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

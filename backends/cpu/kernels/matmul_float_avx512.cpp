@@ -283,13 +283,8 @@ constexpr MatMulKernel dequantized_kernel() {
 
 constexpr MatMulKernel kKernels[] = {
     float_kernel(DType::f32, run<F32>),   float_kernel(DType::f16, run<F16>),
-    float_kernel(DType::bf16, run<Bf16>), dequantized_kernel<DType::iq2_xxs>(),
-    dequantized_kernel<DType::iq2_xs>(),  dequantized_kernel<DType::iq2_s>(),
-    dequantized_kernel<DType::iq3_xxs>(), dequantized_kernel<DType::iq3_s>(),
-    dequantized_kernel<DType::iq1_s>(),   dequantized_kernel<DType::iq1_m>(),
-    dequantized_kernel<DType::tq1_0>(),   dequantized_kernel<DType::tq2_0>(),
-    dequantized_kernel<DType::nvfp4>(),   dequantized_kernel<DType::q1_0>(),
-    dequantized_kernel<DType::q2_0>(),
+    float_kernel(DType::bf16, run<Bf16>), dequantized_kernel<DType::nvfp4>(),
+    dequantized_kernel<DType::q1_0>(),    dequantized_kernel<DType::q2_0>(),
 };
 
 }  // namespace

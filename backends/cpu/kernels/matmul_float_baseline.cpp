@@ -108,11 +108,8 @@ constexpr MatMulKernel make_kernel() {
 }
 
 constexpr MatMulKernel kKernels[] = {
-    make_kernel<DType::f32>(),     make_kernel<DType::f16>(),    make_kernel<DType::bf16>(),
-    make_kernel<DType::iq2_xxs>(), make_kernel<DType::iq2_xs>(), make_kernel<DType::iq2_s>(),
-    make_kernel<DType::iq3_xxs>(), make_kernel<DType::iq3_s>(),  make_kernel<DType::iq1_s>(),
-    make_kernel<DType::iq1_m>(),   make_kernel<DType::tq1_0>(),  make_kernel<DType::tq2_0>(),
-    make_kernel<DType::nvfp4>(),   make_kernel<DType::q1_0>(),   make_kernel<DType::q2_0>(),
+    make_kernel<DType::f32>(),   make_kernel<DType::f16>(),  make_kernel<DType::bf16>(),
+    make_kernel<DType::nvfp4>(), make_kernel<DType::q1_0>(), make_kernel<DType::q2_0>(),
 };
 
 }  // namespace

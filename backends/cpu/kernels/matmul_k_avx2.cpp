@@ -1,8 +1,10 @@
-/// Types in blocks of 256 on AVX2: Q2_K to Q6_K and IQ4_XS. The forms are those of the AVX-512 file
+/// Types in blocks of 256 on AVX2: Q2_K to Q6_K and IQ4_XS, and by way of bytes those of
+/// unpack_bytes.h. The forms are those of the AVX-512 file
 /// with eight weight rows in the lanes, tiles of four token rows, and unsigned by signed byte
 /// products through int16. The integer scales of Q2_K and Q3_K are applied where products are
 /// widened.
 
+#include "backends/cpu/kernels/bytes_k_avx2.h"
 #include "backends/cpu/kernels/decode_k_avx2.h"
 #include "backends/cpu/kernels/matmul_kernels.h"
 #include "backends/cpu/kernels/panel_k_avx2.h"
@@ -157,27 +159,39 @@ inline void block_sums(const PanelCrumbs& w, const ActTile256& x, std::uint32_t 
   }
 }
 
-template <int kRows>
-inline void block_sums(const PanelSigned& w, const ActTile256& x, std::uint32_t t,
-                       __m256 (&sum)[kRows]) {
+/// Signed weights with a scale per 4 * kSteps values; see dot_signed for kWiden.
+template <int kSteps, int kWiden, class Panel, int kRows>
+inline void signed_sums(const Panel& w, const ActTile256& x, std::uint32_t t,
+                        __m256 (&sum)[kRows]) {
 #pragma GCC unroll 4
   for (int n = 0; n < kRows; ++n) {
     sum[n] = _mm256_setzero_ps();
   }
 #pragma GCC unroll 1
-  for (int group = 0; group < 8; ++group) {
+  for (int group = 0; group < 64 / kSteps; ++group) {
     __m256i acc[kRows];
 #pragma GCC unroll 4
     for (int n = 0; n < kRows; ++n) {
       acc[n] = _mm256_setzero_si256();
     }
-    dot_signed<8, 1>(acc, w.q + 8 * group, x.q + 8 * group, t);
+    dot_signed<kSteps, kWiden>(acc, w.q + kSteps * group, x.q + kSteps * group, t);
     const __m256 scale = _mm256_load_ps(w.scale[group]);
 #pragma GCC unroll 4
     for (int n = 0; n < kRows; ++n) {
       sum[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[n]), scale, sum[n]);
     }
   }
+}
+
+template <int kRows>
+inline void block_sums(const PanelSigned& w, const ActTile256& x, std::uint32_t t,
+                       __m256 (&sum)[kRows]) {
+  signed_sums<8, 1>(w, x, t, sum);
+}
+template <int kRows>
+inline void block_sums(const PanelBytes& w, const ActTile256& x, std::uint32_t t,
+                       __m256 (&sum)[kRows]) {
+  signed_sums<4, 2>(w, x, t, sum);
 }
 
 /// One register tile: eight weight rows by kRows token rows over all of k.
@@ -249,6 +263,10 @@ template <>
 struct DotOf<Iq4Xs> {
   using type = Iq4XsDot;
 };
+template <class Bytes>
+struct DotOf<Unpacked<Bytes>> {
+  using type = ByteDot<Bytes>;
+};
 
 template <class Type>
 void run(const MatMulArgs& args, std::uint32_t begin, std::uint32_t end, std::byte* scratch) {
@@ -279,9 +297,22 @@ constexpr MatMulKernel make_kernel(DType weight) {
 }
 
 constexpr MatMulKernel kKernels[] = {
-    make_kernel<Q4K>(DType::q4_k), make_kernel<Q5K>(DType::q5_k),
-    make_kernel<Q6K>(DType::q6_k), make_kernel<Q2K>(DType::q2_k),
-    make_kernel<Q3K>(DType::q3_k), make_kernel<Iq4Xs>(DType::iq4_xs)};
+    make_kernel<Q4K>(DType::q4_k),
+    make_kernel<Q5K>(DType::q5_k),
+    make_kernel<Q6K>(DType::q6_k),
+    make_kernel<Q2K>(DType::q2_k),
+    make_kernel<Q3K>(DType::q3_k),
+    make_kernel<Iq4Xs>(DType::iq4_xs),
+    make_kernel<Unpacked<Iq2Xxs>>(DType::iq2_xxs),
+    make_kernel<Unpacked<Iq2Xs>>(DType::iq2_xs),
+    make_kernel<Unpacked<Iq2S>>(DType::iq2_s),
+    make_kernel<Unpacked<Iq3Xxs>>(DType::iq3_xxs),
+    make_kernel<Unpacked<Iq3S>>(DType::iq3_s),
+    make_kernel<Unpacked<Iq1S>>(DType::iq1_s),
+    make_kernel<Unpacked<Iq1M>>(DType::iq1_m),
+    make_kernel<Unpacked<Tq10>>(DType::tq1_0),
+    make_kernel<Unpacked<Tq20>>(DType::tq2_0),
+};
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-/// Types in blocks of 256 on AVX-512 with VNNI: Q2_K to Q6_K and IQ4_XS.
+/// Types in blocks of 256 on AVX-512 with VNNI: Q2_K to Q6_K and IQ4_XS, and by way of bytes those
+/// of unpack_bytes.h.
 ///
 /// Up to four rows (decode): integer dots straight on the file's blocks, several far rows at once.
 /// More rows: sixteen weight rows are unpacked once into a panel (row r in lane r, four values of k
@@ -8,6 +9,7 @@
 /// scales per 256. Techniques: VNNI on nibbles and int16 scales as in
 /// ik_llama.cpp's and our own measured sketches.
 
+#include "backends/cpu/kernels/bytes_k_avx512.h"
 #include "backends/cpu/kernels/decode_k_avx512.h"
 #include "backends/cpu/kernels/matmul_kernels.h"
 #include "backends/cpu/kernels/panel_k_avx512.h"
@@ -129,8 +131,9 @@ inline void block_sums(const PanelMin& w, const ActTile256& x, __m512 (&sum)[kRo
   }
 }
 
-template <int kRows>
-inline void block_sums(const Panel16& w, const ActTile256& x, __m512 (&sum)[kRows]) {
+/// A scale per 16 and weights w + 32 * kTimes, whose surplus the activations' offsets take back.
+template <int kTimes, class Panel, int kRows>
+inline void centred_sums(const Panel& w, const ActTile256& x, __m512 (&sum)[kRows]) {
 #pragma GCC unroll 8
   for (int n = 0; n < kRows; ++n) {
     sum[n] = _mm512_setzero_ps();
@@ -140,7 +143,7 @@ inline void block_sums(const Panel16& w, const ActTile256& x, __m512 (&sum)[kRow
     __m512i acc[kRows];
 #pragma GCC unroll 8
     for (int n = 0; n < kRows; ++n) {
-      acc[n] = _mm512_set1_epi32(x.offset16[group][n]);
+      acc[n] = _mm512_set1_epi32(kTimes * x.offset16[group][n]);
     }
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
@@ -152,6 +155,15 @@ inline void block_sums(const Panel16& w, const ActTile256& x, __m512 (&sum)[kRow
       sum[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[n]), scale, sum[n]);
     }
   }
+}
+
+template <int kRows>
+inline void block_sums(const Panel16& w, const ActTile256& x, __m512 (&sum)[kRows]) {
+  centred_sums<1>(w, x, sum);
+}
+template <int kRows>
+inline void block_sums(const PanelBytes& w, const ActTile256& x, __m512 (&sum)[kRows]) {
+  centred_sums<2>(w, x, sum);
 }
 
 template <int kRows>
@@ -256,6 +268,10 @@ template <>
 struct DotOf<Iq4Xs> {
   using type = Iq4XsDot;
 };
+template <class Bytes>
+struct DotOf<Unpacked<Bytes>> {
+  using type = ByteDot<Bytes>;
+};
 
 template <class Type>
 void run(const MatMulArgs& args, std::uint32_t begin, std::uint32_t end, std::byte* scratch) {
@@ -286,9 +302,22 @@ constexpr MatMulKernel make_kernel(DType weight) {
 }
 
 constexpr MatMulKernel kKernels[] = {
-    make_kernel<Q4K>(DType::q4_k), make_kernel<Q5K>(DType::q5_k),
-    make_kernel<Q6K>(DType::q6_k), make_kernel<Q2K>(DType::q2_k),
-    make_kernel<Q3K>(DType::q3_k), make_kernel<Iq4Xs>(DType::iq4_xs)};
+    make_kernel<Q4K>(DType::q4_k),
+    make_kernel<Q5K>(DType::q5_k),
+    make_kernel<Q6K>(DType::q6_k),
+    make_kernel<Q2K>(DType::q2_k),
+    make_kernel<Q3K>(DType::q3_k),
+    make_kernel<Iq4Xs>(DType::iq4_xs),
+    make_kernel<Unpacked<Iq2Xxs>>(DType::iq2_xxs),
+    make_kernel<Unpacked<Iq2Xs>>(DType::iq2_xs),
+    make_kernel<Unpacked<Iq2S>>(DType::iq2_s),
+    make_kernel<Unpacked<Iq3Xxs>>(DType::iq3_xxs),
+    make_kernel<Unpacked<Iq3S>>(DType::iq3_s),
+    make_kernel<Unpacked<Iq1S>>(DType::iq1_s),
+    make_kernel<Unpacked<Iq1M>>(DType::iq1_m),
+    make_kernel<Unpacked<Tq10>>(DType::tq1_0),
+    make_kernel<Unpacked<Tq20>>(DType::tq2_0),
+};
 
 }  // namespace
 

@@ -12,7 +12,7 @@ const MatMulKernel* matmul_k_avx512vnni(DType weight);    ///< blocks of 256
 const MatMulKernel* matmul_32_avx2(DType weight);         ///< blocks of 32
 const MatMulKernel* matmul_32_avx512vnni(DType weight);   ///< blocks of 32
 const MatMulKernel* matmul_float_baseline(
-    DType weight);  ///< floats, and dequantised rows of every other type
+    DType weight);  ///< floats, and dequantised rows of the types left over
 const MatMulKernel* matmul_float_avx2(DType weight);
 const MatMulKernel* matmul_float_avx512(DType weight);
 

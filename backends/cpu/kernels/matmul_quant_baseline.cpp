@@ -13,6 +13,7 @@
 
 #include "backends/cpu/kernels/matmul_act.h"
 #include "backends/cpu/kernels/matmul_kernels.h"
+#include "backends/cpu/kernels/unpack_bytes.h"
 
 namespace lm::cpu {
 namespace {
@@ -263,6 +264,24 @@ struct Iq4Xs {
   }
 };
 
+/// A type of unpack_bytes.h.
+template <class Bytes>
+struct FromBytes {
+  static constexpr std::uint32_t kBlock = 256, kGroup = 16, kBytes = Bytes::kBytes;
+  static constexpr bool kHasMin = false;
+  static void unpack(const std::uint8_t* b, Unpacked& out) {
+    ByteBlock block;
+    Bytes::unpack(codebooks(), b, block);
+    std::uint8_t half[2];
+    std::memcpy(half, &block.d, sizeof half);
+    const float d = load_half(half) * Bytes::kFactor;
+    for (int j = 0; j < 16; ++j) {
+      out.scale[j] = d * static_cast<float>(block.scale[j]);
+    }
+    std::memcpy(out.q, block.q, sizeof out.q);
+  }
+};
+
 // ---- activations ----
 
 /// Quantises n values and returns their scale. Compares as integers, so that NaN and Inf are the
@@ -430,13 +449,29 @@ constexpr MatMulKernel make_kernel(DType weight) {
 }
 
 constexpr MatMulKernel kKernels[] = {
-    make_kernel<Q80>(DType::q8_0),    make_kernel<Q40>(DType::q4_0),
-    make_kernel<Q41>(DType::q4_1),    make_kernel<Q50>(DType::q5_0),
-    make_kernel<Q51>(DType::q5_1),    make_kernel<Iq4Nl>(DType::iq4_nl),
-    make_kernel<Mxfp4>(DType::mxfp4), make_kernel<Q4K>(DType::q4_k),
-    make_kernel<Q5K>(DType::q5_k),    make_kernel<Q6K>(DType::q6_k),
-    make_kernel<Q2K>(DType::q2_k),    make_kernel<Q3K>(DType::q3_k),
-    make_kernel<Iq4Xs>(DType::iq4_xs)};
+    make_kernel<Q80>(DType::q8_0),
+    make_kernel<Q40>(DType::q4_0),
+    make_kernel<Q41>(DType::q4_1),
+    make_kernel<Q50>(DType::q5_0),
+    make_kernel<Q51>(DType::q5_1),
+    make_kernel<Iq4Nl>(DType::iq4_nl),
+    make_kernel<Mxfp4>(DType::mxfp4),
+    make_kernel<Q4K>(DType::q4_k),
+    make_kernel<Q5K>(DType::q5_k),
+    make_kernel<Q6K>(DType::q6_k),
+    make_kernel<Q2K>(DType::q2_k),
+    make_kernel<Q3K>(DType::q3_k),
+    make_kernel<Iq4Xs>(DType::iq4_xs),
+    make_kernel<FromBytes<Iq2Xxs>>(DType::iq2_xxs),
+    make_kernel<FromBytes<Iq2Xs>>(DType::iq2_xs),
+    make_kernel<FromBytes<Iq2S>>(DType::iq2_s),
+    make_kernel<FromBytes<Iq3Xxs>>(DType::iq3_xxs),
+    make_kernel<FromBytes<Iq3S>>(DType::iq3_s),
+    make_kernel<FromBytes<Iq1S>>(DType::iq1_s),
+    make_kernel<FromBytes<Iq1M>>(DType::iq1_m),
+    make_kernel<FromBytes<Tq10>>(DType::tq1_0),
+    make_kernel<FromBytes<Tq20>>(DType::tq2_0),
+};
 
 }  // namespace
 

@@ -6,8 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include <immintrin.h>
-
+#include "backends/cpu/kernels/intrinsics.h"
 #include "backends/cpu/kernels/matmul.h"
 #include "backends/cpu/kernels/matmul_act.h"
 

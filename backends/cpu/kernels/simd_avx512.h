@@ -2,17 +2,11 @@
 /// internal linkage, so that no function of theirs is ever linked into code for older machines.
 #pragma once
 
-// g++ 12 warns falsely about the undefined vectors inside its own AVX-512 header (GCC bug 105593).
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "backends/cpu/kernels/intrinsics.h"
 #include "backends/cpu/kernels/matmul.h"
 #include "backends/cpu/kernels/matmul_act.h"
 
