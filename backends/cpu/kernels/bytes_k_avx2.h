@@ -66,13 +66,18 @@ struct ByteDot {
     const Codebooks& books = codebooks();
     for (std::uint32_t b = 0; b < n_blocks; ++b) {
       const ActRow256& a = act[b];
-#pragma GCC unroll 8
+      // All streams first: a load right behind narrower stores would wait for them.
+      ByteBlock blocks[kStreams];
+#pragma GCC unroll 1
       for (int s = 0; s < kStreams; ++s) {
         const std::uint8_t* bytes = row[s] + b * Bytes::kBytes;
         prefetch(bytes, kDecodeAhead);
         prefetch(bytes + 64, kDecodeAhead);
-        ByteBlock block;
-        Bytes::unpack(books, bytes, block);
+        Bytes::unpack(books, bytes, blocks[s]);
+      }
+#pragma GCC unroll 8
+      for (int s = 0; s < kStreams; ++s) {
+        const ByteBlock& block = blocks[s];
         const __m256i scales = even_odd_groups(load256(block.scale));
         __m256i sum = _mm256_setzero_si256();
 #pragma GCC unroll 8

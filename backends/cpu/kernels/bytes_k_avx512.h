@@ -63,13 +63,18 @@ struct ByteDot {
     const __m512i order = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
     for (std::uint32_t b = 0; b < n_blocks; ++b) {
       const ActRow256* a = act + b;
-#pragma GCC unroll 8
+      // All streams first: a load right behind narrower stores would wait for them.
+      ByteBlock blocks[kStreams];
+#pragma GCC unroll 1
       for (int s = 0; s < kStreams; ++s) {
         const std::uint8_t* bytes = row[s] + b * Bytes::kBytes;
         prefetch(bytes, kDecodeAhead);
         prefetch(bytes + 64, kDecodeAhead);
-        ByteBlock block;
-        Bytes::unpack(books, bytes, block);
+        Bytes::unpack(books, bytes, blocks[s]);
+      }
+#pragma GCC unroll 8
+      for (int s = 0; s < kStreams; ++s) {
+        const ByteBlock& block = blocks[s];
         const float d = _cvtsh_ss(block.d) * Bytes::kFactor;
         const __m256i scale16 = load256(block.scale);
         const __m512 scales = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(scale16));

@@ -1,6 +1,5 @@
 #include "backends/cpu/kernels/codebooks.h"
 
-#include <bit>
 #include <cstddef>
 
 #include "backends/reference/dequant_iq_grids.h"
@@ -37,9 +36,6 @@ Codebooks build() {
     for (unsigned k = 0; k < 8; ++k) {
       books.signs[m] |= (m >> k & 1u) != 0 ? std::uint64_t{0xff} << (8 * k) : 0;
     }
-  }
-  for (unsigned m = 0; m < 128; ++m) {
-    books.even_signs[m] = static_cast<std::uint8_t>(m | (std::popcount(m) & 1) << 7);
   }
   return books;
 }

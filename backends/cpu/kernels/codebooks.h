@@ -14,8 +14,7 @@ struct Codebooks {
   std::uint64_t iq2_s[1024];
   std::uint32_t iq3_xxs[256];
   std::uint32_t iq3_s[512];
-  std::uint64_t signs[256];      ///< byte k is 0xff where bit k of the index is set
-  std::uint8_t even_signs[128];  ///< seven bits with their parity as the eighth
+  std::uint64_t signs[256];  ///< byte k is 0xff where bit k of the index is set
 };
 
 /// Built at the first call (36 KiB, static storage).

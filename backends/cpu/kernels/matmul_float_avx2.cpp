@@ -1,11 +1,11 @@
-/// F32, F16 and BF16 weights with f32 activations on AVX2, and every type without a kernel of its
-/// own through dequantised rows. One row: dots of several far rows at once. More rows: eight weight
+/// F32, F16 and BF16 weights with f32 activations on AVX2, and NVFP4, Q1_0 and Q2_0 through
+/// rows dequantised to f32. One row: dots of several far rows at once. More rows: eight weight
 /// rows by kChunk values are brought to f32 and transposed (row r in lane r), then tiles of eight
 /// weight rows by eight token rows run.
 
+#include "backends/cpu/kernels/floats_of_blocks.h"
 #include "backends/cpu/kernels/matmul_kernels.h"
 #include "backends/cpu/kernels/simd_avx2.h"
-#include "backends/reference/dequant.h"
 
 namespace lm::cpu {
 namespace {
@@ -193,15 +193,15 @@ inline std::uint64_t bytes_before(DType weight, std::uint32_t i) {
   return std::uint64_t{i / l.block_elems} * l.block_bytes;
 }
 
-/// Any type that the reference can read: rows pass through f32 in scratch.
+/// Types of floats_of_blocks.h: rows pass through f32 in scratch.
 template <DType kWeight>
 void run_dequantized(const MatMulArgs& args, std::uint32_t begin, std::uint32_t end,
                      std::byte* scratch) {
   Step* panel = reinterpret_cast<Step*>(scratch);
   float* rows = reinterpret_cast<float*>(scratch + kPanelBytes);  // [kLanes, kChunk]
   const auto read = [&](std::uint32_t o, std::uint32_t i, std::uint32_t n, float* out) {
-    reference::dequantize_row(
-        kWeight, args.weight + o * args.weight_row_bytes + bytes_before(kWeight, i), n, out);
+    floats_of_blocks<kWeight>(args.weight + o * args.weight_row_bytes + bytes_before(kWeight, i), n,
+                              out);
   };
   if (args.n_rows == 1) {
     const float* x = reinterpret_cast<const float*>(args.act);

@@ -1,12 +1,12 @@
-/// F32, F16 and BF16 weights, and every type without a kernel of its own, in plain C++: a weight
-/// row is brought to f32 in chunks and dotted with every activation row.
+/// F32, F16, BF16, NVFP4, Q1_0 and Q2_0 weights in plain C++: a weight row is brought to f32 in
+/// chunks and dotted with every activation row.
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#include "backends/cpu/kernels/floats_of_blocks.h"
 #include "backends/cpu/kernels/matmul_kernels.h"
-#include "backends/reference/dequant.h"
 
 namespace lm::cpu {
 namespace {
@@ -14,21 +14,6 @@ namespace {
 constexpr std::uint32_t kRowStep = 64;
 constexpr std::uint32_t kChunk =
     512;  ///< values of k in scratch at a time: a multiple of every block size
-
-inline float float_of_bits(std::uint32_t bits) {
-  float v;
-  std::memcpy(&v, &bits, sizeof v);
-  return v;
-}
-
-/// The exponent is rebiased by a multiplication, which also brings subnormals into place.
-inline float half_to_float(std::uint32_t h) {
-  const float scaled = float_of_bits((h & 0x7fffu) << 13) * 0x1p112f;
-  std::uint32_t bits;
-  std::memcpy(&bits, &scaled, sizeof bits);
-  const std::uint32_t special = (h & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-  return float_of_bits(bits | special | (h & 0x8000u) << 16);
-}
 
 using Floats = float __attribute__((vector_size(16)));
 
@@ -65,11 +50,13 @@ inline void read_values(const std::byte* bytes, std::uint32_t n, float* out) {
     for (std::uint32_t i = 0; i < n; ++i) {
       std::uint16_t bits;
       std::memcpy(&bits, bytes + std::size_t{i} * 2, sizeof bits);
-      out[i] =
-          kWeight == DType::bf16 ? float_of_bits(std::uint32_t{bits} << 16) : half_to_float(bits);
+      out[i] = kWeight == DType::bf16 ? float_from_bits(std::uint32_t{bits} << 16)
+                                      : float_from_half(bits);
     }
+  } else if constexpr (kWeight == DType::f32) {
+    std::memcpy(out, bytes, n * sizeof(float));
   } else {
-    reference::dequantize_row(kWeight, bytes, n, out);
+    floats_of_blocks<kWeight>(bytes, n, out);
   }
 }
 

@@ -40,15 +40,35 @@ inline void put(std::int8_t* q, Word word) {
   std::memcpy(q, &word, sizeof word);
 }
 
-/// Negates q[8 i + k] where bit k of masks[i] is set.
-inline void apply_signs(const Codebooks& books, const std::uint8_t (&masks)[32], std::int8_t* q) {
+/// The signs of a block: bit k of byte i says that q[8 i + k] is negative. They stay in registers.
+struct Signs {
+  std::uint64_t word[4];
+};
+
+inline Signs load_signs(const std::uint8_t* p) {
+  Signs signs;
+  std::memcpy(signs.word, p, sizeof signs.word);
+  return signs;
+}
+
+/// Four bytes of signs from four times seven bits: the eighth makes their number even.
+inline std::uint32_t even_signs(std::uint32_t w) {
+  const std::uint32_t sevens =
+      (w & 0x7fu) | (w << 1 & 0x7f00u) | (w << 2 & 0x7f0000u) | (w << 3 & 0x7f000000u);
+  std::uint32_t parity = sevens ^ sevens >> 4;
+  parity ^= parity >> 2;
+  parity ^= parity >> 1;
+  return sevens | (parity & 0x01010101u) << 7;
+}
+
+/// Applies the signs to quants of which none is zero.
+inline void apply_signs(const Codebooks& books, const Signs& signs, std::int8_t* q) {
 #if defined(__AVX512BW__)
   (void)books;
   for (int i = 0; i < 4; ++i) {
-    std::uint64_t mask;
-    std::memcpy(&mask, masks + 8 * i, sizeof mask);
     const __m512i v = _mm512_load_si512(q + 64 * i);
-    _mm512_store_si512(q + 64 * i, _mm512_mask_sub_epi8(v, mask, _mm512_setzero_si512(), v));
+    _mm512_store_si512(q + 64 * i,
+                       _mm512_mask_sub_epi8(v, signs.word[i], _mm512_setzero_si512(), v));
   }
 #elif defined(__AVX2__)
   (void)books;
@@ -56,9 +76,8 @@ inline void apply_signs(const Codebooks& books, const std::uint8_t (&masks)[32],
       _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
   const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ULL));
   for (int i = 0; i < 8; ++i) {
-    std::int32_t four;
-    std::memcpy(&four, masks + 4 * i, sizeof four);
-    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(four), byte_of);
+    const auto four = static_cast<std::uint32_t>(signs.word[i / 2] >> 32 * (i % 2));
+    const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(four)), byte_of);
     const __m256i sign = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
     __m256i* p = reinterpret_cast<__m256i*>(q + 32 * i);
     const __m256i v = _mm256_load_si256(p);
@@ -69,7 +88,7 @@ inline void apply_signs(const Codebooks& books, const std::uint8_t (&masks)[32],
     std::uint64_t v;
     std::memcpy(&v, q + 8 * i, sizeof v);
     // ~v + 1 in every byte: no byte is zero, so none carries over.
-    const std::uint64_t sign = books.signs[masks[i]];
+    const std::uint64_t sign = books.signs[signs.word[i / 8] >> 8 * (i % 8) & 255u];
     put(q + 8 * i, (v ^ sign) + (sign & 0x0101010101010101u));
   }
 #endif
@@ -84,9 +103,10 @@ inline void odd_scales(const std::uint8_t* bytes, std::int16_t (&scale)[16]) {
 }
 
 /// Eight values of IQ1: eight times the codebook's, plus or minus one.
-inline void put_iq1(const Codebooks& books, std::uint32_t entry, bool minus, std::int8_t* q) {
+inline void put_iq1(const Codebooks& books, std::uint32_t entry, std::uint32_t minus,
+                    std::int8_t* q) {
   using Eight = std::int8_t __attribute__((vector_size(8)));
-  const std::int8_t shift = minus ? -1 : 1;
+  const auto shift = static_cast<std::int8_t>(1 - 2 * static_cast<int>(minus));  // minus is random
   Eight v;
   std::memcpy(&v, &books.iq1[entry], sizeof v);
   v += shift;
@@ -100,7 +120,7 @@ struct Iq1S {
     out.d = u16_of(b);
     for (std::uint32_t j = 0; j < 8; ++j) {
       const std::uint32_t h = u16_of(b + 34 + 2 * j);
-      const bool minus = (h & 0x8000u) != 0;
+      const std::uint32_t minus = h >> 15;
       for (std::uint32_t l = 0; l < 4; ++l) {
         const std::uint32_t entry = b[2 + 4 * j + l] | (h >> 3 * l & 7u) << 8;
         put_iq1(books, entry, minus, out.q + 32 * j + 8 * l);
@@ -125,8 +145,8 @@ struct Iq1M {
     out.d = static_cast<std::uint16_t>(d);
     for (std::uint32_t j = 0; j < 16; ++j) {
       const std::uint32_t h = b[32 + j];
-      put_iq1(books, b[2 * j] | (h & 7u) << 8, (h & 8u) != 0, out.q + 16 * j);
-      put_iq1(books, b[2 * j + 1] | (h >> 4 & 7u) << 8, (h & 0x80u) != 0, out.q + 16 * j + 8);
+      put_iq1(books, b[2 * j] | (h & 7u) << 8, h >> 3 & 1u, out.q + 16 * j);
+      put_iq1(books, b[2 * j + 1] | (h >> 4 & 7u) << 8, h >> 7, out.q + 16 * j + 8);
     }
   }
 };
@@ -135,18 +155,18 @@ struct Iq2Xxs {
   static constexpr std::size_t kBytes = 66;
   static constexpr float kFactor = 0.125f;
   static void unpack(const Codebooks& books, const std::uint8_t* b, ByteBlock& out) {
-    std::uint8_t masks[32];
+    Signs signs = {};
     out.d = u16_of(b);
     for (std::uint32_t j = 0; j < 8; ++j) {
       const std::uint8_t* index = b + 2 + 8 * j;
       const std::uint32_t w = u32_of(index + 4);
       for (std::uint32_t l = 0; l < 4; ++l) {
         put(out.q + 32 * j + 8 * l, books.iq2_xxs[index[l]]);
-        masks[4 * j + l] = books.even_signs[w >> 7 * l & 127u];
       }
+      signs.word[j / 2] |= std::uint64_t{even_signs(w)} << 32 * (j % 2);
       out.scale[2 * j] = out.scale[2 * j + 1] = static_cast<std::int16_t>(2 * (w >> 28) + 1);
     }
-    apply_signs(books, masks, out.q);
+    apply_signs(books, signs, out.q);
   }
 };
 
@@ -154,15 +174,19 @@ struct Iq2Xs {
   static constexpr std::size_t kBytes = 74;
   static constexpr float kFactor = 0.125f;
   static void unpack(const Codebooks& books, const std::uint8_t* b, ByteBlock& out) {
-    std::uint8_t masks[32];
+    Signs signs = {};
     out.d = u16_of(b);
-    for (std::uint32_t i = 0; i < 32; ++i) {
-      const std::uint32_t v = u16_of(b + 2 + 2 * i);
-      put(out.q + 8 * i, books.iq2_xs[v & 511u]);
-      masks[i] = books.even_signs[v >> 9];
+    for (std::uint32_t j = 0; j < 8; ++j) {
+      std::uint32_t sevens = 0;
+      for (std::uint32_t l = 0; l < 4; ++l) {
+        const std::uint32_t v = u16_of(b + 2 + 8 * j + 2 * l);
+        put(out.q + 32 * j + 8 * l, books.iq2_xs[v & 511u]);
+        sevens |= v >> 9 << 7 * l;
+      }
+      signs.word[j / 2] |= std::uint64_t{even_signs(sevens)} << 32 * (j % 2);
     }
     odd_scales(b + 66, out.scale);
-    apply_signs(books, masks, out.q);
+    apply_signs(books, signs, out.q);
   }
 };
 
@@ -170,9 +194,8 @@ struct Iq2S {
   static constexpr std::size_t kBytes = 82;
   static constexpr float kFactor = 0.125f;
   static void unpack(const Codebooks& books, const std::uint8_t* b, ByteBlock& out) {
-    std::uint8_t masks[32];
+    const Signs signs = load_signs(b + 34);
     out.d = u16_of(b);
-    std::memcpy(masks, b + 34, sizeof masks);
     for (std::uint32_t j = 0; j < 8; ++j) {
       const std::uint32_t high = b[66 + j];
       for (std::uint32_t l = 0; l < 4; ++l) {
@@ -181,7 +204,7 @@ struct Iq2S {
       }
     }
     odd_scales(b + 74, out.scale);
-    apply_signs(books, masks, out.q);
+    apply_signs(books, signs, out.q);
   }
 };
 
@@ -189,19 +212,18 @@ struct Iq3Xxs {
   static constexpr std::size_t kBytes = 98;
   static constexpr float kFactor = 0.25f;
   static void unpack(const Codebooks& books, const std::uint8_t* b, ByteBlock& out) {
-    std::uint8_t masks[32];
+    Signs signs = {};
     out.d = u16_of(b);
-    for (std::uint32_t i = 0; i < 64; ++i) {
-      put(out.q + 4 * i, books.iq3_xxs[b[2 + i]]);
+    for (std::uint32_t i = 0; i < 64; i += 2) {
+      const std::uint64_t low = books.iq3_xxs[b[2 + i]];
+      put(out.q + 4 * i, low | std::uint64_t{books.iq3_xxs[b[3 + i]]} << 32);
     }
     for (std::uint32_t j = 0; j < 8; ++j) {
       const std::uint32_t w = u32_of(b + 66 + 4 * j);
-      for (std::uint32_t l = 0; l < 4; ++l) {
-        masks[4 * j + l] = books.even_signs[w >> 7 * l & 127u];
-      }
+      signs.word[j / 2] |= std::uint64_t{even_signs(w)} << 32 * (j % 2);
       out.scale[2 * j] = out.scale[2 * j + 1] = static_cast<std::int16_t>(2 * (w >> 28) + 1);
     }
-    apply_signs(books, masks, out.q);
+    apply_signs(books, signs, out.q);
   }
 };
 
@@ -209,19 +231,20 @@ struct Iq3S {
   static constexpr std::size_t kBytes = 110;
   static constexpr float kFactor = 1.0f;
   static void unpack(const Codebooks& books, const std::uint8_t* b, ByteBlock& out) {
-    std::uint8_t masks[32];
+    const Signs signs = load_signs(b + 74);
     out.d = u16_of(b);
-    std::memcpy(masks, b + 74, sizeof masks);
     for (std::uint32_t j = 0; j < 8; ++j) {
       const std::uint32_t high = b[66 + j];
-      for (std::uint32_t l = 0; l < 8; ++l) {
-        const std::uint32_t entry = b[2 + 8 * j + l] | (high >> l & 1u) << 8;
-        put(out.q + 32 * j + 4 * l, books.iq3_s[entry]);
+      for (std::uint32_t l = 0; l < 8; l += 2) {
+        const std::uint32_t first = b[2 + 8 * j + l] | (high >> l & 1u) << 8;
+        const std::uint32_t second = b[3 + 8 * j + l] | (high >> (l + 1) & 1u) << 8;
+        const std::uint64_t low = books.iq3_s[first];
+        put(out.q + 32 * j + 4 * l, low | std::uint64_t{books.iq3_s[second]} << 32);
       }
       const int s = b[106 + j / 2] >> 4 * (j % 2) & 15;
       out.scale[2 * j] = out.scale[2 * j + 1] = static_cast<std::int16_t>(2 * s + 1);
     }
-    apply_signs(books, masks, out.q);
+    apply_signs(books, signs, out.q);
   }
 };
 
