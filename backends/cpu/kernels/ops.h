@@ -58,11 +58,10 @@ struct ConvBlock {
   std::uint32_t n = 0;  ///< channels
   std::uint64_t stride = 0;
   std::uint32_t taps = 0;
-  std::uint32_t rows = 0;
-  const float* x = nullptr;       ///< [rows, n]
+  const float* x = nullptr;       ///< [rows of the sequence, n]
   float* state = nullptr;         ///< [taps - 1, n]: the inputs before x
   const float* weight = nullptr;  ///< [taps, n], close together
-  float* out = nullptr;           ///< [rows, n]
+  float* out = nullptr;           ///< [rows of the sequence, n]
 };
 
 /// Most rows of a DeltaRows.
@@ -85,8 +84,8 @@ struct DeltaRows {
 };
 
 struct RecurrentKernels {
-  /// out, without activation; the state stays.
-  void (*conv)(const ConvBlock& block);
+  /// Rows [row_begin, row_end) of out, without activation; the state stays.
+  void (*conv)(const ConvBlock& block, std::uint32_t row_begin, std::uint32_t row_end);
   void (*delta)(const DeltaRows& rows, std::byte* scratch);
   std::uint64_t (*delta_scratch_bytes)(std::uint32_t dim);
 };

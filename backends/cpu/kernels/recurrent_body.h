@@ -9,9 +9,9 @@
 namespace lm::cpu {
 namespace {
 
-void conv(const ConvBlock& b) {
+void conv(const ConvBlock& b, std::uint32_t row_begin, std::uint32_t row_end) {
   const std::uint32_t before = b.taps - 1;
-  for (std::uint32_t r = 0; r < b.rows; ++r) {
+  for (std::uint32_t r = row_begin; r < row_end; ++r) {
     float* out = b.out + r * b.stride;
     // Input j of this row: in the state while r + j < before, then in x.
     const auto input = [&](std::uint32_t j) {

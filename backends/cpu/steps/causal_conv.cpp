@@ -38,7 +38,6 @@ class CausalConvStep final : public Step {
     block.n = std::min(channels_per_item_, stride - first);
     block.stride = stride;
     block.taps = op_.weight.cols;
-    block.rows = rows;
     block.x = x_ + std::uint64_t{row_begin} * stride + first;
     block.state = run.state(op_.state, seq) + first;
     block.weight = reinterpret_cast<float*>(run.thread_scratch(thread));
@@ -50,27 +49,33 @@ class CausalConvStep final : public Step {
         weight[std::uint64_t{j} * block.n + c] = weight_[std::uint64_t{first + c} * block.taps + j];
       }
     }
-    kernels_.recurrent.conv(block);
-    if (op_.act != Activation::identity) {
-      for (std::uint32_t r = 0; r < rows; ++r) {
-        float* row = block.out + std::uint64_t{r} * stride;
-        kernels_.element.gate(op_.act, row, nullptr, row, block.n);
-      }
+    for (std::uint32_t r = 0; r < rows; r += kRowsAtOnce) {
+      const std::uint32_t end = std::min(r + kRowsAtOnce, rows);
+      kernels_.recurrent.conv(block, r, end);
+      activate(block, r, end);
     }
-    keep_last(block);
+    keep_last(block, rows);
   }
 
  private:
   static constexpr std::uint32_t kChannelsPerItem = 512;
+  static constexpr std::uint32_t kRowsAtOnce = 8;  // activated while they are in cache
 
   std::uint32_t items_per_sequence() const { return div_up(op_.out.cols, channels_per_item_); }
 
+  void activate(const ConvBlock& block, std::uint32_t begin, std::uint32_t end) const {
+    for (std::uint32_t r = begin; r < end && op_.act != Activation::identity; ++r) {
+      float* row = block.out + r * block.stride;
+      kernels_.element.gate(op_.act, row, nullptr, row, block.n);
+    }
+  }
+
   /// The state becomes the last taps - 1 inputs.
-  static void keep_last(const ConvBlock& block) {
+  static void keep_last(const ConvBlock& block, std::uint32_t rows) {
     const std::uint32_t before = block.taps - 1;
     const std::uint64_t bytes = block.n * sizeof(float);
     for (std::uint32_t i = 0; i < before; ++i) {
-      const std::uint32_t from = i + block.rows;  // in the state, then in x
+      const std::uint32_t from = i + rows;  // in the state, then in x
       const float* row = from < before ? block.state + std::uint64_t{from} * block.stride
                                        : block.x + std::uint64_t{from - before} * block.stride;
       std::memcpy(block.state + std::uint64_t{i} * block.stride, row, bytes);
