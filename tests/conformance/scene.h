@@ -330,7 +330,9 @@ class Scene {
     expect_only_declared_state(states_after);
     for (std::uint32_t s = 0; s < state_slot_.size(); ++s) {
       outcome.states.emplace_back(state_.bytes / sizeof(float));
-      std::memcpy(outcome.states.back().data(), &states_after[state_at(s)], state_.bytes);
+      if (state_.bytes > 0) {
+        std::memcpy(outcome.states.back().data(), &states_after[state_at(s)], state_.bytes);
+      }
     }
     for (std::uint64_t b = scratch_bytes; b < scratch->size(); ++b) {
       if (scratch->host()[b] != std::byte{0xff}) {
