@@ -3,8 +3,8 @@
 
 #include "cmd/arguments.h"
 #include "cmd/command.h"
+#include "cmd/local_store.h"
 #include "cmd/output.h"
-#include "cmd/puller.h"
 #include "cmd/resolve.h"
 #include "cmd/terminal.h"
 
@@ -21,9 +21,9 @@ Result<ExitCode> copy_command(CommandLine& line) {
   }
   LM_CHECK(registry::ModelRef::parse(source));
   LM_TRY(const registry::ModelRef to, registry::ModelRef::parse(destination));
-  LM_TRY(store::Store store, open_store(store::Store::Mode::read_write));
-  LM_TRY(const store::Manifest manifest, find_stored(store, source));
-  LM_CHECK(store.copy(manifest.name, to.shortest()));
+  LM_TRY(const LocalStore store, LocalStore::open(LocalStore::Use::look));
+  LM_TRY(const store::Manifest manifest, find_stored(*store, source));
+  LM_CHECK(store->copy(manifest.name, to.shortest()));
   print(fmt::format("copied '{}' to '{}'\n", escape_for_terminal(source),
                     escape_for_terminal(destination)));
   return ExitCode::ok;

@@ -123,7 +123,7 @@ Result<void> add_files(store::Store& store, const std::vector<fs::path>& paths,
 }
 
 /// The model that FROM stands for: files taken in, or a stored model (pulled when it is not here).
-Result<store::Manifest> base_manifest(store::Store& store, const Modelfile& file,
+Result<store::Manifest> base_manifest(LocalStore& store, const Modelfile& file,
                                       const fs::path& folder) {
   store::Manifest manifest;
   std::vector<fs::path> paths;
@@ -142,16 +142,16 @@ Result<store::Manifest> base_manifest(store::Store& store, const Modelfile& file
     }
   }
   if (!paths.empty()) {
-    LM_CHECK(add_files(store, paths, manifest));
+    LM_CHECK(add_files(*store, paths, manifest));
     return manifest;
   }
   const std::string& name = file.from.front();
-  auto found = find_stored(store, name);
+  auto found = find_stored(*store, name);
   if (!found && found.error().code == "not_found") {
     LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(name));
     LM_TRY(const registry::PullResult pulled,
            pull_with_progress(store, ref, {}, false, PullDisplay::progress));
-    LM_TRY(manifest, store.find(pulled.name));
+    LM_TRY(manifest, store->find(pulled.name));
     return manifest;
   }
   return found;
@@ -198,13 +198,14 @@ Result<ExitCode> create_command(CommandLine& line) {
   if (file.has_template && !file.chat_template.empty()) {
     LM_CHECK(compile_template(file.chat_template, source + ": TEMPLATE"));
   }
-  LM_TRY(store::Store store, open_store(store::Store::Mode::read_write));
+  LM_TRY(LocalStore store, LocalStore::open(LocalStore::Use::change));
   const fs::path folder = source == "-" ? fs::path(".") : fs::path(source).parent_path();
   LM_TRY(store::Manifest manifest, base_manifest(store, file, folder));
   apply(file, manifest);
   manifest.name = ref.shortest();
   manifest.modified_unix = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  LM_CHECK(store.put(manifest));
+  LM_CHECK(store->put(manifest));
+  store.clean_up();
   print(fmt::format("created '{}'\n", escape_for_terminal(manifest.name)));
   return ExitCode::ok;
 }

@@ -8,9 +8,9 @@
 #include "cmd/arguments.h"
 #include "cmd/command.h"
 #include "cmd/format.h"
+#include "cmd/local_store.h"
 #include "cmd/model_json.h"
 #include "cmd/output.h"
-#include "cmd/puller.h"
 #include "cmd/table.h"
 
 namespace lm::cmd {
@@ -115,14 +115,14 @@ Result<ExitCode> list_command(CommandLine& line) {
   if (!go_on) {
     return ExitCode::ok;
   }
-  LM_TRY(const store::Store store, open_store(store::Store::Mode::read_only));
-  LM_TRY(std::vector<ModelEntry> models, store.list(prefix.value_or("")));
+  LM_TRY(const LocalStore store, LocalStore::open(LocalStore::Use::look));
+  LM_TRY(std::vector<ModelEntry> models, store->list(prefix.value_or("")));
   if (sort) {
     LM_CHECK(sort_by(models, *sort));
   }
   std::vector<PartialEntry> partials;
   if (all) {
-    LM_TRY(partials, store.partials());
+    LM_TRY(partials, store->partials());
     std::erase_if(partials,
                   [&](const PartialEntry& p) { return !has_prefix(p.name, prefix.value_or("")); });
   }

@@ -38,7 +38,7 @@ void print_dry_run(const registry::PullResult& result, bool json) {
   }
 }
 
-Result<void> pull_one(store::Store& store, const std::string& name, const PullArguments& given,
+Result<void> pull_one(LocalStore& store, const std::string& name, const PullArguments& given,
                       const registry::PullOptions& options, bool json) {
   LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(name));
   LM_TRY(const registry::PullResult result,
@@ -90,7 +90,8 @@ Result<ExitCode> pull_command(CommandLine& line) {
   for (const std::string& name : given.names) {
     LM_CHECK(registry::ModelRef::parse(name));
   }
-  LM_TRY(store::Store store, open_store(store::Store::Mode::read_write));
+  LM_TRY(LocalStore store,
+         LocalStore::open(given.dry_run ? LocalStore::Use::look : LocalStore::Use::change));
   for (const std::string& name : given.names) {
     LM_CHECK(pull_one(store, name, given, options, line.json));
   }

@@ -83,12 +83,6 @@ void draw(ProgressDisplay& display, const PullEvent& event) {
 
 }  // namespace
 
-Result<store::Store> open_store(store::Store::Mode mode) {
-  LM_TRY(std::filesystem::path home, store::default_home());
-  LM_TRY(store::Store store, store::Store::open(std::move(home), mode));
-  return store;
-}
-
 registry::Result<registry::GgufSummary> inspect_gguf(
     const std::vector<std::filesystem::path>& parts) {
   // Errors cross from the right column to the left one: both carry the same five facts.
@@ -120,7 +114,7 @@ registry::Result<registry::GgufSummary> inspect_gguf(
                                .parameter_count = summary->parameter_count};
 }
 
-Result<registry::PullResult> pull_with_progress(store::Store& store, const registry::ModelRef& ref,
+Result<registry::PullResult> pull_with_progress(LocalStore& store, const registry::ModelRef& ref,
                                                 const registry::PullOptions& options, bool insecure,
                                                 PullDisplay display) {
   LM_TRY(registry::HubSettings hub, registry::hub_settings_from_environment());
@@ -136,7 +130,7 @@ Result<registry::PullResult> pull_with_progress(store::Store& store, const regis
       draw(progress, event);
     }
   };
-  auto result = registry::pull(store, hub, ref, options, inspect_gguf, sink, interrupt_flag());
+  auto result = registry::pull(*store, hub, ref, options, inspect_gguf, sink, interrupt_flag());
   progress.finish_line();
   if (!result) {
     Failure failed = result.error();
@@ -144,6 +138,9 @@ Result<registry::PullResult> pull_with_progress(store::Store& store, const regis
       failed.hint = "what has arrived is kept; run the same command again to go on";
     }
     return std::unexpected(std::move(failed));
+  }
+  if (!options.dry_run) {
+    store.clean_up();
   }
   return std::move(*result);
 }

@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
+#include "cmd/local_store.h"
 #include "cmd/report.h"
 #include "registry/pull.h"
-#include "store/store.h"
 
 namespace lm::cmd {
 
@@ -16,12 +16,9 @@ enum class PullDisplay {
   frames,    ///< one JSON object a line on stdout
 };
 
-/// Opens the store at LM_HOME.
-Result<store::Store> open_store(store::Store::Mode mode);
-
-/// Fetches the model `name` into the store. SIGINT and SIGTERM end it with `interrupted`, the
-/// partial kept.
-Result<registry::PullResult> pull_with_progress(store::Store& store, const registry::ModelRef& ref,
+/// Fetches the model `ref` into the store and cleans it up. SIGINT and SIGTERM end it with
+/// `interrupted`, the partial kept.
+Result<registry::PullResult> pull_with_progress(LocalStore& store, const registry::ModelRef& ref,
                                                 const registry::PullOptions& options, bool insecure,
                                                 PullDisplay display);
 

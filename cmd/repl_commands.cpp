@@ -124,18 +124,18 @@ Result<void> load(ReplState& state, const std::string& argument) {
 
 Result<void> save(ReplState& state, const std::string& argument) {
   LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(argument));
-  LM_TRY(store::Store store, open_store(store::Store::Mode::read_write));
+  LM_TRY(const LocalStore store, LocalStore::open(LocalStore::Use::change));
   const LoadedModel& loaded = state.session->loaded();
   store::Manifest manifest;
   if (loaded.manifest) {
-    LM_TRY(manifest, store.find(loaded.manifest->name));
+    LM_TRY(manifest, store->find(loaded.manifest->name));
   } else {
     LM_TRY(const ModelSummary summary, summarize(loaded.model->file()));
     manifest.architecture = summary.architecture;
     manifest.quantization = summary.quantization;
     manifest.parameter_count = summary.parameter_count;
     for (const auto& part : loaded.model->file().parts()) {
-      LM_TRY(store::Layer layer, store.add_file(part->name()));
+      LM_TRY(store::Layer layer, store->add_file(part->name()));
       manifest.layers.push_back(std::move(layer));
     }
   }
@@ -149,7 +149,7 @@ Result<void> save(ReplState& state, const std::string& argument) {
     }
   }
   manifest.modified_unix = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  LM_CHECK(store.put(manifest));
+  LM_CHECK(store->put(manifest));
   print_note(fmt::format("Saved as '{}'.", manifest.name));
   return {};
 }
@@ -374,7 +374,12 @@ std::vector<std::string> paths_with_prefix(const std::string& prefix) {
 
 std::vector<std::string> models_with_prefix(const std::string& prefix) {
   std::vector<std::string> found;
-  if (const auto store = open_store(store::Store::Mode::read_only)) {
+  // Not a LocalStore: nothing may be printed while a line is typed.
+  const auto home = store::default_home();
+  if (!home) {
+    return found;
+  }
+  if (const auto store = store::Store::open(*home, store::Store::Mode::read_only)) {
     if (const auto models = store->list(prefix)) {
       for (const store::ModelEntry& model : *models) {
         found.push_back(model.name);

@@ -96,30 +96,51 @@ Result<std::vector<std::string>> stored_spellings(const store::Store& store,
 
 Result<store::Manifest> find_stored(const store::Store& store, const std::string& argument) {
   LM_TRY(const std::vector<std::string> spellings, stored_spellings(store, argument));
-  LM_TRY(store::Manifest manifest,
-         first_found(spellings, [&store](const std::string& name) { return store.find(name); }));
-  return manifest;
+  auto manifest =
+      first_found(spellings, [&store](const std::string& name) { return store.find(name); });
+  if (!manifest && manifest.error().code == store::ErrorCode::not_found) {
+    LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(argument));
+    if (const auto known = registry::stored_name(store, ref)) {
+      manifest = store.find(*known);
+    }
+  }
+  if (!manifest) {
+    return std::unexpected(Failure(manifest.error()));
+  }
+  return std::move(*manifest);
 }
 
 Result<ResolvedModel> resolve_model(const std::string& argument, const ResolveOptions& options) {
   if (registry::is_local_path(argument)) {
     return open_path(argument);
   }
-  LM_TRY(store::Store store, open_store(options.for_running ? store::Store::Mode::read_write
-                                                            : store::Store::Mode::read_only));
-  LM_TRY(const std::vector<std::string> spellings, stored_spellings(store, argument));
-  const auto open = [&store](const std::string& name) { return store.open_model(name); };
-  auto opened = first_found(spellings, open);
+  LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(argument));
+  std::optional<store::Result<store::OpenModel>> found;
+  {
+    LM_TRY(const LocalStore store, LocalStore::open(LocalStore::Use::look));
+    LM_TRY(const std::vector<std::string> spellings, stored_spellings(*store, argument));
+    const auto open = [&](const std::string& name) {
+      return store->open_model(name, options.for_running);
+    };
+    found = first_found(spellings, open);
+    if (!*found && found->error().code == store::ErrorCode::not_found) {
+      // Several quants of a repository that was named without one: the first in the hub's order.
+      if (const auto known = registry::stored_name(*store, ref)) {
+        found = open(*known);
+      }
+    }
+  }
+  auto& opened = *found;
   if (opened) {
     return open_stored(std::move(*opened));
   }
   if (opened.error().code != store::ErrorCode::not_found || !options.pull_when_absent) {
     return std::unexpected(Failure(opened.error()));
   }
-  LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(argument));
+  LM_TRY(LocalStore store, LocalStore::open(LocalStore::Use::change));
   LM_TRY(const registry::PullResult pulled,
          pull_with_progress(store, ref, {}, options.insecure, PullDisplay::progress));
-  LM_TRY(store::OpenModel fresh, store.open_model(pulled.name));
+  LM_TRY(store::OpenModel fresh, store->open_model(pulled.name));
   return open_stored(std::move(fresh));
 }
 

@@ -33,12 +33,14 @@ struct ResolveOptions {
 Result<ResolvedModel> resolve_model(const std::string& argument,
                                     const ResolveOptions& options = {});
 
-/// Spellings under which a stored model may be known, in the order to try: the argument itself when
-/// it can be an id, its shortest form, the hub's form of "user/repo". Errors: invalid_name.
+/// Spellings under which one stored model may be known, in the order to try: the argument itself
+/// when it can be an id, its shortest form, the hub's form of "user/repo". A repository without a
+/// tag is its quant only when just one is here. Errors: invalid_name.
 Result<std::vector<std::string>> stored_spellings(const store::Store& store,
                                                   const std::string& argument);
 
-/// The manifest of a stored model by name or id. Errors: invalid_name, not_found, ambiguous.
+/// The manifest of a stored model by name or id; of several quants of a repository the one that a
+/// pull would take first. Errors: invalid_name, not_found, ambiguous.
 Result<store::Manifest> find_stored(const store::Store& store, const std::string& argument);
 
 }  // namespace lm::cmd

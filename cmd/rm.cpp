@@ -4,8 +4,8 @@
 #include "cmd/arguments.h"
 #include "cmd/command.h"
 #include "cmd/format.h"
+#include "cmd/local_store.h"
 #include "cmd/output.h"
-#include "cmd/puller.h"
 #include "cmd/resolve.h"
 #include "cmd/terminal.h"
 
@@ -18,7 +18,12 @@ Result<store::RemoveReport> remove_one(store::Store& store, const std::string& a
   LM_TRY(const std::vector<std::string> spellings, stored_spellings(store, argument));
   std::optional<Failure> first;
   for (const std::string& name : spellings) {
-    auto removed = store.remove(name, dry_run);
+    // Looked for first, so that in a store that can't be written what isn't there is still not
+    // found.
+    auto removed = store.remove(name, true);
+    if (removed && !dry_run) {
+      removed = store.remove(name);
+    }
     if (removed) {
       return std::move(*removed);
     }
@@ -46,10 +51,9 @@ Result<ExitCode> remove_command(CommandLine& line) {
   for (const std::string& name : names) {
     LM_CHECK(registry::ModelRef::parse(name));
   }
-  LM_TRY(store::Store store,
-         open_store(dry_run ? store::Store::Mode::read_only : store::Store::Mode::read_write));
+  LM_TRY(LocalStore store, LocalStore::open(LocalStore::Use::look));
   for (const std::string& name : names) {
-    const auto removed = remove_one(store, name, dry_run);
+    const auto removed = remove_one(*store, name, dry_run);
     if (removed) {
       const std::string shown = escape_for_terminal(removed->name);
       print(dry_run ? fmt::format("would delete '{}' and free {}\n", shown,
@@ -58,6 +62,9 @@ Result<ExitCode> remove_command(CommandLine& line) {
     } else if (!force || removed.error().code != "not_found") {
       return std::unexpected(removed.error());
     }
+  }
+  if (!dry_run && store->is_writable()) {
+    store.clean_up();
   }
   return ExitCode::ok;
 }

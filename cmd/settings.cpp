@@ -67,6 +67,8 @@ constexpr std::array kRows{
     SettingRow{"LM_CPU_ISA", "", "best", "upper limit for CPU kernels", is_isa},
     SettingRow{"LM_OFFLINE", "HF_HUB_OFFLINE,TRANSFORMERS_OFFLINE", "0",
                "never open an outside connection", is_flag},
+    SettingRow{"LM_NOPRUNE", "OLLAMA_NOPRUNE", "0", "keep files of the store that no model needs",
+               is_flag},
     SettingRow{"LM_NOHISTORY", "OLLAMA_NOHISTORY", "0", "no prompt history file", is_flag},
     SettingRow{"LM_DEBUG", "OLLAMA_DEBUG", "0", "1: say on stderr what was placed where",
                is_debug_level},

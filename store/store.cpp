@@ -101,7 +101,7 @@ Result<Manifest> Store::find(std::string_view name_or_id) const {
   });
 }
 
-Result<OpenModel> Store::open_model(std::string_view name_or_id) {
+Result<OpenModel> Store::open_model(std::string_view name_or_id, bool is_use) {
   return impl_->read_index([&](Index&) -> Result<OpenModel> {
     LM_TRY(const IndexedModel model, impl_->resolve(name_or_id));
     LM_TRY(StoredManifest stored, read_manifest(impl_->folders.manifests, model.key));
@@ -129,7 +129,7 @@ Result<OpenModel> Store::open_model(std::string_view name_or_id) {
       result.model_fds.push_back(std::move(blob->fd));
       result.model_paths.push_back(std::move(blob->path));
     }
-    if (impl_->writable && impl_->disk) {
+    if (is_use && impl_->writable && impl_->disk) {
       // Nice to have: no reason to fail or to wait.
       static_cast<void>(impl_->disk->casually(
           [&](Index& index) { return index.note_use(model.key, std::time(nullptr)); }));

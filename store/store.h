@@ -111,8 +111,9 @@ class Store {
   /// Finds by name (any case; a missing tag means ":latest") or by id prefix of at least 4 hex
   /// digits. Errors: not_found (hint names near matches), ambiguous.
   Result<Manifest> find(std::string_view name_or_id) const;
-  /// As `find`, and opens the model's blobs under the shared lock; notes the time of use.
-  Result<OpenModel> open_model(std::string_view name_or_id);
+  /// As `find`, and opens the model's blobs under the shared lock; with `is_use` notes the time of
+  /// use.
+  Result<OpenModel> open_model(std::string_view name_or_id, bool is_use = true);
 
   /// Commit point of pull and create: every layer's blob must be in. Replaces a model of the same
   /// name; blobs that only the old one used go. Returns the model's id.

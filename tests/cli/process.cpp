@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <pty.h>
 #include <sys/wait.h>
@@ -93,6 +94,11 @@ Finished run_process(const std::vector<std::string>& command, const Environment&
   if (pid == 0) {
     if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) {
       ::_exit(125);
+    }
+    constexpr unsigned kNobody = 65534;
+    if (options.as_nobody && ::geteuid() == 0 &&
+        (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)) {
+      ::_exit(124);
     }
     ::dup2(in.ends[0], 0);
     ::dup2(

@@ -26,6 +26,7 @@ struct RunOptions {
   std::string input = {};   ///< on stdin; an empty one is an empty file
   std::string folder = {};  ///< working directory; empty: inherited
   std::chrono::seconds timeout{120};
+  bool as_nobody = false;        ///< for root: as the user who may do nothing
   std::string stdout_path = {};  ///< instead of a pipe ("/dev/full"); `out` stays empty
 };
 

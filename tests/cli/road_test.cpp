@@ -82,6 +82,30 @@ TEST_F(Road, RunPullsWhatIsNotHere) {
   EXPECT_CODE(run({"run", "--no-pull", "maker/other-GGUF", "One day"}), 1);
 }
 
+TEST_F(Road, ARepositoryThatIsHereIsRunWithoutTheHub) {
+  add("maker/tiny-GGUF", "tiny-F32.gguf", tiny_model());
+  start_hub(root());
+  ASSERT_CODE(run({"pull", "maker/tiny-GGUF:F32"}), 0);
+  ASSERT_CODE(run({"pull", "maker/tiny-GGUF:Q8_0"}), 0);
+  const std::string so_far = read_file(hub_log());
+  const auto ask = [this](const std::string& name) {
+    return run({"run", "--temp", "0", "--predict", "4", name, "One day"});
+  };
+  const Finished q8 = ask("hf.co/maker/tiny-GGUF:Q8_0");
+  for (const char* name : {"hf.co/maker/tiny-GGUF", "maker/tiny-GGUF", "hf.co/Maker/Tiny-gguf",
+                           "hf.co/maker/tiny-GGUF:latest"}) {
+    SCOPED_TRACE(name);
+    const Finished answered = ask(name);
+    EXPECT_CODE(answered, 0);
+    EXPECT_EQ(answered.out, q8.out) << "the quant that a pull without a tag would have taken";
+    EXPECT_EQ(answered.err, "");
+  }
+  EXPECT_EQ(read_file(hub_log()), so_far) << "nobody asked the hub";
+  // Which of several is to go must be said.
+  EXPECT_CODE(run({"rm", "maker/tiny-GGUF"}), 1);
+  EXPECT_EQ(line_count(run({"list", "-q"}).out), 2u);
+}
+
 TEST_F(Road, ARepositoryWithoutATagMeansItsOnlyQuantHere) {
   start_hub(root());
   ASSERT_CODE(run({"pull", "hf.co/maker/tiny-GGUF"}), 0);

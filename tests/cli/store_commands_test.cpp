@@ -248,28 +248,83 @@ TEST_F(StoreCommands, HostileTextsAreEscaped) {
 }
 
 TEST_F(StoreCommands, ReadOnlyStoreStillReads) {
-  if (::geteuid() == 0) {
-    GTEST_SKIP() << "root may write anywhere";
-  }
   create("tiny");
-  const auto chmod_all = [this](bool writable) {
+  // Root may write anywhere, so the commands run as nobody, who must be able to reach the program.
+  fs::copy_file(std::string(LM_BINARY_DIR) + "/lm", folder_ / "lm");
+  fs::permissions(folder_, fs::perms(0755));
+  const auto chmod_all = [this](fs::perms perms) {
     for (const auto& entry : fs::recursive_directory_iterator(folder_ / "store")) {
       if (entry.is_directory()) {
-        fs::permissions(entry.path(), writable ? fs::perms::owner_all
-                                               : fs::perms::owner_read | fs::perms::owner_exec);
+        fs::permissions(entry.path(), perms);
       }
     }
-    fs::permissions(folder_ / "store", writable ? fs::perms::owner_all
-                                                : fs::perms::owner_read | fs::perms::owner_exec);
+    fs::permissions(folder_ / "store", perms);
   };
-  chmod_all(false);
-  const Finished listed = run({"list", "-q"});
-  const Finished removed = run({"rm", "tiny"});
-  chmod_all(true);
+  const auto run_as_nobody = [this](std::vector<std::string> words) {
+    words.insert(words.begin(), (folder_ / "lm").string());
+    return run_process(words, environment_, {.as_nobody = true});
+  };
+  chmod_all(fs::perms(0555));
+  const Finished listed = run_as_nobody({"list", "-q"});
+  const Finished shown = run_as_nobody({"show", "tiny"});
+  const Finished removed = run_as_nobody({"rm", "tiny"});
+  chmod_all(fs::perms(0755));
   EXPECT_CODE(listed, 0);
   EXPECT_EQ(listed.out, "tiny:latest\n");
+  EXPECT_EQ(listed.err, "");
+  EXPECT_CODE(shown, 0);
   EXPECT_CODE(removed, 1);
+  EXPECT_NE(removed.err.find("read-only"), std::string::npos) << removed.err;
   EXPECT_EQ(names(), std::vector<std::string>{"tiny:latest"});
+}
+
+TEST_F(StoreCommands, WhatTheStoreHasToTellIsAWarning) {
+  create("tiny");
+  create("other");
+  write_file(folder_ / "store" / "manifests" / "other%3alatest.json", "{");
+  const Finished listed = run({"list", "-q"});
+  EXPECT_CODE(listed, 0);
+  EXPECT_EQ(listed.out, "tiny:latest\n");
+  EXPECT_TRUE(listed.err.starts_with("Warning: ")) << listed.err;
+  EXPECT_NE(listed.err.find("other%3alatest.json"), std::string::npos) << listed.err;
+  EXPECT_EQ(line_count(listed.err), 1u) << listed.err;
+  // A command that cleans up says it once as well.
+  const Finished removed = run({"rm", "tiny"});
+  EXPECT_CODE(removed, 0);
+  EXPECT_EQ(line_count(removed.err), 1u) << removed.err;
+  EXPECT_CODE(run({"rm", "other"}), 0);
+  EXPECT_EQ(run({"list"}).err, "");
+}
+
+TEST_F(StoreCommands, ChangesCleanUpWhatNobodyNeeds) {
+  const std::string left = "sha256-" + std::string(64, 'a');
+  const fs::path blob = folder_ / "store" / "blobs" / left;
+  const Environment today = environment_;
+  Environment tomorrow = environment_;
+  tomorrow["LD_PRELOAD"] = LM_TEST_TOMORROW;
+  tomorrow["ASAN_OPTIONS"] += ":verify_asan_link_order=0";
+  Environment keeping = tomorrow;
+  keeping["LM_NOPRUNE"] = "1";
+  create("tiny");
+  write_file(blob, "left by a crash");
+  const auto change = [this](const Environment& environment) {
+    environment_ = environment;
+    create("tiny");
+    EXPECT_CODE(run({"rm", "tiny"}), 0);
+  };
+  change(today);
+  EXPECT_TRUE(fs::exists(blob)) << "perhaps a broken pull goes on from it";
+  change(keeping);
+  EXPECT_TRUE(fs::exists(blob));
+  environment_ = tomorrow;
+  create("tiny");
+  EXPECT_FALSE(fs::exists(blob)) << "create cleans up";
+  write_file(blob, "left by a crash");
+  EXPECT_CODE(run({"list"}), 0);
+  EXPECT_CODE(run({"rm", "--dry-run", "tiny"}), 0);
+  EXPECT_TRUE(fs::exists(blob)) << "looking deletes nothing";
+  EXPECT_CODE(run({"rm", "tiny"}), 0);
+  EXPECT_FALSE(fs::exists(blob)) << "rm cleans up";
 }
 
 }  // namespace
