@@ -41,7 +41,8 @@ class LineEditor {
       : options_(std::move(options)), history_(history) {}
 
   /// Reads one message. From the first one to the editor's end the terminal hands over keys as they
-  /// are typed and echoes nothing, so that what is typed during an answer waits for the next message.
+  /// are typed and echoes nothing, so that what is typed during an answer waits for the next
+  /// message.
   LineResult read();
 
  private:

@@ -98,7 +98,9 @@ void install_signal_handlers() {
 std::atomic<bool>& interrupt_flag() {
   return g_interrupted;
 }
-int interrupt_fd() { return g_interrupt_fd; }
+int interrupt_fd() {
+  return g_interrupt_fd;
+}
 bool termination_requested() {
   return g_terminate.load();
 }

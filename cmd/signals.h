@@ -15,8 +15,9 @@ void install_signal_handlers();
 
 /// Set by SIGINT or SIGTERM while a GracefulInterrupt lives. Libraries take it as their stop flag.
 std::atomic<bool>& interrupt_flag();
-/// Becomes readable with every SIGINT, SIGTERM and SIGHUP: a poll that waits for input waits for this too, so that a
-/// signal just before it, or one that another thread gets, is not slept through.
+/// Becomes readable with every SIGINT, SIGTERM and SIGHUP: a poll that waits for input waits for
+/// this too, so that a signal just before it, or one that another thread gets, is not slept
+/// through.
 int interrupt_fd();
 /// True after SIGTERM or SIGHUP: not even an interactive session goes on.
 bool termination_requested();

@@ -19,7 +19,7 @@ namespace lm {
 namespace {
 
 constexpr std::array<std::uint32_t, 14> kBuckets = {1,   2,   4,   8,    16,   32,   64,
-                                                   128, 256, 512, 1024, 2048, 4096, 8192};
+                                                    128, 256, 512, 1024, 2048, 4096, 8192};
 constexpr std::uint32_t kMaxBatch = 512;
 /// Rows of one run of the head. 32 rows of a 128 k vocabulary are 16 MiB of logits; more rows gain
 /// nothing, because a prompt needs one.
@@ -58,14 +58,15 @@ struct Session::Impl {
   Backend& device(std::uint16_t d) const { return *model->devices()[d]; }
 
   Plan build_plan(std::uint32_t bucket) const {
-    const ForwardInputs in{.hparams = model->hparams(),
-                           .file = model->file(),
-                           .weights = model->weights(),
-                           .placement = options.placement,
-                           .kv = kv,
-                           .n_ctx = options.n_ctx == 0 ? model->hparams().n_ctx_train : options.n_ctx,
-                           .pooled = model->hparams().pooling != Pooling::none,
-                           .n_device = n_device()};
+    const ForwardInputs in{
+        .hparams = model->hparams(),
+        .file = model->file(),
+        .weights = model->weights(),
+        .placement = options.placement,
+        .kv = kv,
+        .n_ctx = options.n_ctx == 0 ? model->hparams().n_ctx_train : options.n_ctx,
+        .pooled = model->hparams().pooling != Pooling::none,
+        .n_device = n_device()};
     return lm::build_plan(model->architecture(), in, bucket, std::min(bucket, kMaxHeadRows));
   }
 
@@ -308,8 +309,7 @@ Result<void> Session::Impl::run_step(const StopFlag& stop, std::vector<float>& l
   for (std::uint32_t begin = 0; begin < batch.n_out(); begin += plan.max_outputs) {
     const std::uint32_t n = std::min(plan.max_outputs, batch.n_out() - begin);
     LM_CHECK(run_segments(plan.head, compiled->head, begin, n, stop));
-    const auto out =
-        std::span(logits).subspan(std::size_t{begin} * width, std::size_t{n} * width);
+    const auto out = std::span(logits).subspan(std::size_t{begin} * width, std::size_t{n} * width);
     LM_CHECK(device(plan.logits_device)
                  .download(*arenas[plan.logits_device], plan.logits.offset,
                            std::as_writable_bytes(out)));

@@ -171,7 +171,8 @@ Result<std::shared_ptr<const Model>> Model::load(GgufFile file, const LoadOption
 
 namespace {
 
-/// Whether the model's result is a pooled vector. A vocabulary alone may lack the numbers that tell.
+/// Whether the model's result is a pooled vector. A vocabulary alone may lack the numbers that
+/// tell.
 bool gives_embeddings(const GgufFile& file) {
   const std::string& name = file.architecture();
   if (const Architecture* architecture = find_architecture(name)) {

@@ -527,6 +527,8 @@ constexpr std::array<Expansion, 2061> kBase = {{
 
 }  // namespace
 
-std::span<const Expansion> base_expansions() { return kBase; }
+std::span<const Expansion> base_expansions() {
+  return kBase;
+}
 
 }  // namespace lm::unicode

@@ -1,4 +1,5 @@
-/// What all tokenizers have in common: special tokens are cut out first, pieces of ids are looked up.
+/// What all tokenizers have in common: special tokens are cut out first, pieces of ids are looked
+/// up.
 #pragma once
 
 #include <cstddef>
