@@ -118,6 +118,12 @@ void AnswerPrinter::content(std::string_view text) {
   write(text);
 }
 
+void AnswerPrinter::tool_call(const ToolCall& call) {
+  close_thinking();
+  write(
+      fmt::format("{}Tool call: {} {}\n", column_ > 0 ? "\n" : "", call.name, call.arguments_json));
+}
+
 void AnswerPrinter::warning(std::string_view text) {
   print_warning(text);
 }

@@ -25,6 +25,7 @@ class AnswerPrinter : public AnswerSink {
   explicit AnswerPrinter(const AnswerStyle& style) : style_(style) {}
   void content(std::string_view text) override;
   void thinking(std::string_view text) override;
+  void tool_call(const ToolCall& call) override;
   void warning(std::string_view text) override;
   /// Ends the answer: closes an open thinking part, the line and the colour.
   void finish();

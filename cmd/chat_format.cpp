@@ -38,7 +38,8 @@ ChatFormat::ChatFormat(const std::string& source, const std::string& model_name,
   auto compiled = compile_template(source, model_name + ": chat template");
   if (compiled) {
     template_.emplace(std::move(*compiled));
-    thinks_ = template_->mentions_thinking();
+    dialect_ = detect_dialect(source);
+    thinks_ = !dialect_.think_close.empty() || dialect_.family == OutputFamily::harmony;
   } else {
     broken_ = compiled.error();
   }
@@ -66,16 +67,6 @@ Result<Prompt> ChatFormat::render(const std::vector<Message>& messages, const Th
   }
   LM_TRY(Prompt prompt, template_->render(messages, options));
   return prompt;
-}
-
-bool ChatFormat::ends_in_thinking(const Prompt& prompt) {
-  std::string_view tail;
-  const std::string text = to_text(prompt);
-  tail = text;
-  while (!tail.empty() && (tail.back() == '\n' || tail.back() == ' ')) {
-    tail.remove_suffix(1);
-  }
-  return tail.ends_with(kThinkingOpen);
 }
 
 }  // namespace lm::cmd

@@ -1,4 +1,4 @@
-/// How a model wants its conversations written: its template, and the tags around its thinking.
+/// How a model wants its conversations written: its template, and the marks in its answers.
 #pragma once
 
 #include <optional>
@@ -7,6 +7,7 @@
 
 #include "cmd/report.h"
 #include "runtime/chat/chat_template.h"
+#include "runtime/chat/dialect.h"
 #include "runtime/chat/message.h"
 #include "runtime/chat/prompt.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -32,14 +33,13 @@ class ChatFormat {
 
   bool has_template() const { return has_template_; }
   bool thinks() const { return thinks_; }
-  static constexpr const char* kThinkingOpen = "<think>";
-  static constexpr const char* kThinkingClose = "</think>";
-  /// True when a prompt ends inside the thinking part already.
-  static bool ends_in_thinking(const Prompt& prompt);
+  /// How the model marks its thinking; no tools are offered here.
+  const Dialect& dialect() const { return dialect_; }
 
  private:
   bool has_template_ = false;
   bool thinks_ = false;
+  Dialect dialect_;
   std::optional<ChatTemplate> template_;
   std::optional<Failure> broken_;
   RenderOptions render_options_;

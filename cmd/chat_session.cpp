@@ -121,13 +121,20 @@ Result<void> ChatSession::set_parameter(const std::string& name,
   return {};
 }
 
-Result<Question> ChatSession::question(std::vector<Message>& messages, AnswerSink& sink) const {
+Result<Question> ChatSession::question(std::vector<Message>& messages, AnswerSink& sink) {
   Question made;
   made.options = options_;
-  made.split_thinking = format_.thinks();
+  made.dialect = format_.dialect();
   made.overflow =
       choices_.long_prompt == LongPrompt::cut_front ? Overflow::truncate_front : Overflow::error;
   LM_TRY(made.prompt, format_.render(messages, choices_.think));
+  if (!format_.has_template() && !warned_) {
+    warned_ = true;
+    sink.warning(
+        fmt::format("{} has no chat template and its vocabulary names none; the messages are given "
+                    "to it as plain lines",
+                    loaded_->name));
+  }
   if (choices_.long_prompt != LongPrompt::drop_messages) {
     return made;
   }
@@ -162,6 +169,7 @@ Result<Answer> ChatSession::ask(const std::string& text, AnswerSink& sink) {
   LM_TRY(Answer answer, generate(*loaded_, made, sink));
   Message reply = message("assistant", answer.content);
   reply.thinking = answer.thinking;
+  reply.tool_calls = answer.tool_calls;
   messages.push_back(std::move(reply));
   messages_ = std::move(messages);
   return answer;

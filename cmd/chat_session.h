@@ -63,13 +63,14 @@ class ChatSession {
  private:
   ChatSession(std::unique_ptr<LoadedModel> loaded, ChatChoices choices, ChatFormat format);
   Result<void> apply_parameters();
-  Result<Question> question(std::vector<Message>& messages, AnswerSink& sink) const;
+  Result<Question> question(std::vector<Message>& messages, AnswerSink& sink);
 
   std::unique_ptr<LoadedModel> loaded_;
   ChatChoices choices_;
   ChatFormat format_;
   GenerationOptions options_;
   std::vector<Message> messages_;
+  bool warned_ = false;  ///< of the missing template
 };
 
 }  // namespace lm::cmd

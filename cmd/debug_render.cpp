@@ -10,6 +10,7 @@
 #include "cmd/output.h"
 #include "cmd/resolve.h"
 #include "cmd/text_file.h"
+#include "runtime/chat/default_template.h"
 
 namespace lm::cmd {
 namespace {
@@ -84,7 +85,12 @@ Result<Prompt> render_file(const RenderArguments& given, const Vars& vars) {
 
 Result<Prompt> render_model(const RenderArguments& given, const Vars& vars) {
   LM_TRY(const ResolvedModel model, resolve_model(*given.model));
-  const std::string source = chat_template_of(model);
+  std::string source = chat_template_of(model);
+  if (source.empty()) {
+    if (const auto fallback = default_template(model.file.metadata())) {
+      source = fallback->source;
+    }
+  }
   if (source.empty()) {
     return failure("missing", model.name, "has no chat template", "give one with --template FILE");
   }

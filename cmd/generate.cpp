@@ -6,6 +6,7 @@
 
 #include "cmd/format.h"
 #include "cmd/signals.h"
+#include "runtime/chat/output_parser.h"
 
 namespace lm::cmd {
 namespace {
@@ -25,10 +26,12 @@ Request make_request(const Question& question) {
   request.max_tokens = question.options.max_tokens;
   request.n_keep = question.options.n_keep;
   request.overflow = question.overflow;
-  if (question.split_thinking) {
-    request.thinking_open = ChatFormat::kThinkingOpen;
-    request.thinking_close = ChatFormat::kThinkingClose;
-    request.starts_in_thinking = ChatFormat::ends_in_thinking(question.prompt);
+  request.family = question.dialect.family;
+  request.tools_json = question.dialect.tools_json;
+  if (!question.dialect.think_close.empty()) {
+    request.thinking_open = question.dialect.think_open;
+    request.thinking_close = question.dialect.think_close;
+    request.starts_in_thinking = ends_in_thinking(question.prompt, question.dialect);
   }
   return request;
 }
@@ -36,8 +39,13 @@ Request make_request(const Question& question) {
 /// Takes one event into the answer; true when it is the last.
 Result<bool> take(Event& event, Answer& answer, AnswerSink& sink) {
   switch (event.kind) {
+    case Event::Kind::tool_call: {
+      LM_TRY(ToolCall call, parse_tool_call_json(event.text));
+      sink.tool_call(call);
+      answer.tool_calls.push_back(std::move(call));
+      return false;
+    }
     case Event::Kind::content:
-    case Event::Kind::tool_call:
       answer.content += event.text;
       sink.content(event.text);
       return false;
@@ -146,6 +154,9 @@ nlohmann::ordered_json answer_json(const LoadedModel& loaded, const Answer& answ
       {"model", loaded.name}, {"created_at", format_time(now)}, {"response", answer.content}};
   if (!answer.thinking.empty()) {
     document["thinking"] = answer.thinking;
+  }
+  for (const ToolCall& call : answer.tool_calls) {
+    document["tool_calls"].push_back(nlohmann::ordered_json::parse(tool_call_json(call)));
   }
   document["done"] = true;
   document["done_reason"] = answer.finish == Finish::stop     ? "stop"

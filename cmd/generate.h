@@ -21,12 +21,14 @@ class AnswerSink {
   virtual ~AnswerSink() = default;
   virtual void content(std::string_view text) = 0;
   virtual void thinking(std::string_view text) = 0;
+  virtual void tool_call(const ToolCall& call) = 0;
   virtual void warning(std::string_view text) = 0;
 };
 
 struct Answer {
   std::string content;
   std::string thinking;
+  std::vector<ToolCall> tool_calls;
   Stats stats;
   Finish finish = Finish::stop;
   bool interrupted = false;
@@ -38,7 +40,7 @@ struct Question {
   Prompt prompt;
   GenerationOptions options;
   Overflow overflow = Overflow::error;
-  bool split_thinking = false;  ///< the model thinks: its text between the tags goes to `thinking`
+  Dialect dialect;  ///< how the model marks its thinking; none: its text is taken as it is
 };
 
 /// Submits and drives the request until its end. SIGINT and SIGTERM stop it: what was written

@@ -4,6 +4,7 @@
 
 #include "cmd/model_text.h"
 #include "cmd/settings.h"
+#include "runtime/chat/default_template.h"
 
 namespace lm::cmd {
 
@@ -44,6 +45,11 @@ Result<std::unique_ptr<LoadedModel>> load_model(ResolvedModel resolved,
   const auto begin = std::chrono::steady_clock::now();
   auto loaded = std::make_unique<LoadedModel>();
   loaded->template_source = chat_template_of(resolved);
+  if (loaded->template_source.empty()) {
+    if (const auto fallback = default_template(resolved.file.metadata())) {
+      loaded->template_source = fallback->source;
+    }
+  }
   loaded->name = std::move(resolved.name);
   loaded->manifest = std::move(resolved.manifest);
   EngineOptions options;

@@ -26,7 +26,7 @@ struct LoadSettings {
 struct LoadedModel {
   std::string name;
   std::optional<store::Manifest> manifest;
-  std::string template_source;  ///< Jinja or Go; empty: none
+  std::string template_source;  ///< Jinja or Go: the model's, else a default; empty: none fits
   std::string backend;          ///< ids of the devices, with commas
   std::chrono::nanoseconds load_time{0};
   DType kv_type = DType::f16;

@@ -1,6 +1,7 @@
 #include "runtime/engine/generation.h"
 
 #include <algorithm>
+#include <random>
 #include <utility>
 
 #include <fmt/core.h>
@@ -19,6 +20,27 @@ std::uint32_t token_limit(std::int32_t asked, std::uint32_t n_ctx) {
   return asked >= 0 ? static_cast<std::uint32_t>(asked) : n_ctx * 10;
 }
 
+Dialect dialect_of(const Request& request) {
+  return {.family = request.family,
+          .think_open = request.thinking_open,
+          .think_close = request.thinking_close,
+          .starts_in_thinking = request.starts_in_thinking,
+          .tools_json = request.tools_json};
+}
+
+/// Control tokens that the parser of the answer must see as text.
+std::vector<Token> spelt_tokens(const Request& request, const Vocab& vocab) {
+  const Dialect dialect = dialect_of(request);
+  std::vector<Token> tokens;
+  for (std::size_t i = 0; i < vocab.size(); ++i) {
+    const auto id = static_cast<Token>(i);
+    if (vocab.is_control(id) && is_mark(dialect, vocab.text(id))) {
+      tokens.push_back(id);
+    }
+  }
+  return tokens;
+}
+
 }  // namespace
 
 Generation::Generation(Request request, const Tokenizer& tokenizer, std::uint32_t n_ctx,
@@ -30,9 +52,10 @@ Generation::Generation(Request request, const Tokenizer& tokenizer, std::uint32_
       arrived_(arrived),
       sampler_(request_.sampler, &tokenizer),
       detokenizer_(tokenizer, request_.stop),
-      thinking_(request_.thinking_open, request_.thinking_close, request_.starts_in_thinking),
+      parser_(dialect_of(request_), std::random_device{}()),
       max_tokens_(token_limit(request_.max_tokens, n_ctx)) {
   stats_.context_size = n_ctx;
+  detokenizer_.spell(spelt_tokens(request_, tokenizer.vocab()));
 }
 
 Result<std::unique_ptr<Generation>> Generation::start(Request request, const Tokenizer& tokenizer,
@@ -145,16 +168,28 @@ void Generation::take_logits(std::span<const float> logits) {
 
 void Generation::emit_text(std::string_view text) {
   if (!text.empty()) {
-    emit_pieces(thinking_.push(text));
+    emit_output(parser_.feed(text));
   }
 }
 
-void Generation::emit_pieces(std::vector<ThinkingSplitter::Piece> pieces) {
-  for (ThinkingSplitter::Piece& piece : pieces) {
+void Generation::emit_output(std::vector<OutputEvent> output) {
+  for (OutputEvent& piece : output) {
     Event event;
     event.id = request_.id;
-    event.kind = piece.thinking ? Event::Kind::thinking : Event::Kind::content;
-    event.text = std::move(piece.text);
+    switch (piece.kind) {
+      case OutputEvent::Kind::content:
+        event.kind = Event::Kind::content;
+        event.text = std::move(piece.text);
+        break;
+      case OutputEvent::Kind::thinking:
+        event.kind = Event::Kind::thinking;
+        event.text = std::move(piece.text);
+        break;
+      case OutputEvent::Kind::tool_call:
+        event.kind = Event::Kind::tool_call;
+        event.text = tool_call_json(piece.call);
+        break;
+    }
     event.logprobs = std::exchange(logprobs_, {});
     events.push_back(std::move(event));
   }
@@ -179,7 +214,7 @@ void Generation::finish(Finish finish) {
   }
   finished_ = true;
   emit_text(detokenizer_.finish());
-  emit_pieces(thinking_.finish());
+  emit_output(parser_.finish());
   Event event;
   event.id = request_.id;
   event.kind = Event::Kind::done;

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/chat/output_parser.h"
 #include "runtime/engine/messages.h"
-#include "runtime/engine/thinking.h"
 #include "runtime/kv/sequence.h"
 #include "runtime/sample/sampler.h"
 #include "runtime/tokenizer/detokenizer.h"
@@ -63,7 +63,7 @@ class Generation {
              Clock::time_point arrived);
   Result<void> encode();
   void emit_text(std::string_view text);
-  void emit_pieces(std::vector<ThinkingSplitter::Piece> pieces);
+  void emit_output(std::vector<OutputEvent> output);
   Stats final_stats() const;
 
   Request request_;
@@ -77,7 +77,7 @@ class Generation {
   LogitScan logprob_scan_;
   std::vector<TokenLogprobs> logprobs_;  ///< of tokens whose text is not out yet
   Detokenizer detokenizer_;
-  ThinkingSplitter thinking_;
+  OutputParser parser_;
   std::uint32_t generated_ = 0;
   std::uint32_t max_tokens_ = 0;
   Stats stats_;

@@ -218,6 +218,8 @@ void put(Writer& w, const Request& q) {
   w.text(q.thinking_open);
   w.text(q.thinking_close);
   w.boolean(q.starts_in_thinking);
+  w.enumeration(q.family);
+  w.text(q.tools_json);
   w.integer(q.credit);
 }
 
@@ -247,6 +249,8 @@ Request get_request(Reader& r) {
   q.thinking_open = r.text();
   q.thinking_close = r.text();
   q.starts_in_thinking = r.boolean();
+  q.family = r.enumeration(OutputFamily::last);
+  q.tools_json = r.text();
   q.credit = r.integer<std::uint32_t>();
   return q;
 }

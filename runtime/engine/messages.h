@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backends/error.h"
+#include "runtime/chat/dialect.h"
 #include "runtime/chat/prompt.h"
 #include "runtime/sample/logprobs.h"
 #include "runtime/sample/sampler_params.h"
@@ -44,8 +45,10 @@ struct Request {
   std::string
       thinking_open;  ///< "<think>": text between the tags arrives as thinking events; empty: off
   std::string thinking_close;
-  bool starts_in_thinking = false;  ///< the prompt itself ended with the opening tag
-  std::uint32_t credit = 64;        ///< events the reader will take before it grants more
+  bool starts_in_thinking = false;           ///< the prompt itself ended with the opening tag
+  OutputFamily family = OutputFamily::none;  ///< how the model writes tool calls
+  std::string tools_json;     ///< tools offered, as in Dialect; empty: calls stay text
+  std::uint32_t credit = 64;  ///< events the reader will take before it grants more
 };
 
 /// Stop a request; its last event is `done` with finish cancelled.
@@ -81,7 +84,8 @@ struct Event {
   enum class Kind : std::uint8_t { content, thinking, tool_call, stats, warning, error, done };
   RequestId id = 0;
   Kind kind = Kind::content;
-  std::string text;  ///< content, thinking: complete UTF-8; warning: the sentence; tool_call: JSON
+  std::string text;  ///< content, thinking: complete UTF-8; warning: the sentence; tool_call: as
+                     ///< tool_call_json writes it
   /// Kinds content and thinking, when asked for: the tokens that this text completes. Tokens of a
   /// stop string are left out, as their text is.
   std::vector<TokenLogprobs> logprobs;

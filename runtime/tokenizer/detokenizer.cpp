@@ -69,11 +69,17 @@ Detokenizer::Detokenizer(const Tokenizer& tokenizer, std::vector<std::string> st
   }
 }
 
+void Detokenizer::spell(std::vector<Token> tokens) {
+  spelt_ = std::move(tokens);
+  std::sort(spelt_.begin(), spelt_.end());
+}
+
 std::string Detokenizer::push(Token token) {
   if (stopped_) {
     return {};
   }
-  const std::string_view bytes = tokenizer_.piece(token);
+  const bool spelt = std::binary_search(spelt_.begin(), spelt_.end(), token);
+  const std::string_view bytes = tokenizer_.piece(token, spelt);
   if (first_ && !continues_text_) {
     decode(tokenizer_.decode({&token, 1}), false);
   } else {

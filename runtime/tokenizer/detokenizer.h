@@ -22,6 +22,9 @@ class Detokenizer {
   Detokenizer(const Tokenizer& tokenizer, std::vector<std::string> stop_strings,
               bool continues_text = true);
 
+  /// Control tokens that are to come out as they are spelt; all others show nothing.
+  void spell(std::vector<Token> tokens);
+
   /// Text that is safe to show after `token`. After a stop string was met (`stopped`), nothing more
   /// comes.
   std::string push(Token token);
@@ -46,6 +49,7 @@ class Detokenizer {
   std::string take();
 
   const Tokenizer& tokenizer_;
+  std::vector<Token> spelt_;  ///< sorted
   std::vector<Stop> stops_;
   std::string matched_;
   std::string text_;         ///< decoded text, of which the last part is not given out yet

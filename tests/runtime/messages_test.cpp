@@ -31,6 +31,8 @@ Request sample_request() {
   q.shift = true;
   q.thinking_open = "<think>";
   q.thinking_close = "</think>";
+  q.family = OutputFamily::lfm2;
+  q.tools_json = "[]";
   q.credit = 5;
   return q;
 }
@@ -64,6 +66,8 @@ TEST(Messages, RequestSurvivesTheWire) {
   EXPECT_EQ(r.overflow, Overflow::truncate_front);
   EXPECT_TRUE(r.shift);
   EXPECT_EQ(r.thinking_close, "</think>");
+  EXPECT_EQ(r.family, OutputFamily::lfm2);
+  EXPECT_EQ(r.tools_json, "[]");
   EXPECT_EQ(r.credit, 5u);
 }
 
