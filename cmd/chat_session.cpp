@@ -128,7 +128,8 @@ Result<Question> ChatSession::question(std::vector<Message>& messages, AnswerSin
   made.overflow =
       choices_.long_prompt == LongPrompt::cut_front ? Overflow::truncate_front : Overflow::error;
   LM_TRY(made.prompt, format_.render(messages, choices_.think));
-  if (!format_.has_template() && !warned_) {
+  // One text goes to the model as it is; only a conversation needs a form.
+  if (!format_.has_template() && messages.size() > 1 && !warned_) {
     warned_ = true;
     sink.warning(
         fmt::format("{} has no chat template and its vocabulary names none; the messages are given "

@@ -192,6 +192,16 @@ TEST_F(Run, AFullContextEndsTheAnswerWithALine) {
   EXPECT_EQ(line_count(result.err), 1u);
 }
 
+TEST_F(Run, SaysWhenAConversationHasNoTemplate) {
+  const Finished one = run({"run", "--predict", "1", model_, "a b"});
+  EXPECT_CODE(one, 0);
+  EXPECT_EQ(one.err.find("chat template"), std::string::npos) << one.err;
+  const Finished two = run({"run", "--predict", "1", "--system", "c", model_, "a b"});
+  EXPECT_CODE(two, 0);
+  EXPECT_NE(two.err.find("has no chat template"), std::string::npos) << two.err;
+  EXPECT_EQ(line_count(two.err), 1u);
+}
+
 TEST_F(Run, GoTemplatesOfTheSimpleKindAreUnderstood) {
   create("jinja",
          "SYSTEM s\nTEMPLATE \"{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor "
