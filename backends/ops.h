@@ -238,7 +238,7 @@ struct CausalConv {
 };
 
 /// Gated delta rule (Yang et al. 2024) as Qwen3-Next has it, per value head h with key head h mod
-/// n_head_k: q and k are L2-normalised (x / max(|x|, eps)), q /= sqrt(S); g = softplus(alpha +
+/// n_head_k: q and k are L2-normalised (x / sqrt(|x|^2 + eps)), q /= sqrt(S); g = softplus(alpha +
 /// dt_bias) * a, b = sigmoid(beta); then row by row S *= e^g; d = b (v - S^T k); S += k d^T; out =
 /// S^T q. State: [n_head_v, S, S], index [h][key][value].
 struct DeltaNet {

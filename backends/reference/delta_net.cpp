@@ -6,13 +6,13 @@
 namespace lm::reference {
 namespace {
 
-/// x / max(|x|, eps) * factor.
+/// x / sqrt(|x|^2 + eps) * factor.
 std::vector<double> unit(const float* x, std::uint32_t n, double eps, double factor) {
   double square = 0.0;
   for (std::uint32_t i = 0; i < n; ++i) {
     square += static_cast<double>(x[i]) * x[i];
   }
-  const double scale = factor / std::max(std::sqrt(square), eps);
+  const double scale = factor / std::sqrt(square + eps);
   std::vector<double> out(n);
   std::transform(x, x + n, out.begin(), [&](float v) { return v * scale; });
   return out;

@@ -35,7 +35,7 @@ void conv(const ConvBlock& b, std::uint32_t row_begin, std::uint32_t row_end) {
   }
 }
 
-/// out = x / max(|x|, eps) * factor.
+/// out = x / sqrt(|x|^2 + eps) * factor.
 LM_INLINE void unit(const float* x, std::uint32_t n, float eps, float factor, float* out) {
   Vec squares = zero();
   std::uint32_t i = 0;
@@ -46,8 +46,7 @@ LM_INLINE void unit(const float* x, std::uint32_t n, float eps, float factor, fl
   for (; i < n; ++i) {
     total += x[i] * x[i];
   }
-  const float length = sqrtf(total);
-  const float scale = factor / (length > eps ? length : eps);
+  const float scale = factor / sqrtf(total + eps);
   for (i = 0; i < n; ++i) {
     out[i] = x[i] * scale;
   }
