@@ -259,6 +259,122 @@ TEST(ArchGolden, NomicBert) {
   run_encoder("nomic-bert");
 }
 
+// From here on: models and results of scripts/golden.
+TEST(ArchGolden, BertMeanPooling) {
+  run_encoder("bert-mean");
+}
+TEST(ArchGolden, BertOneTokenType) {
+  run_encoder("bert-xlmr");
+}
+TEST(ArchGolden, CommandR) {
+  run_model("command-r");
+}
+TEST(ArchGolden, CommandRPlusNormsHeads) {
+  run_model("command-r-plus");
+}
+TEST(ArchGolden, Deepseek2OldFile) {
+  run_model("deepseek2-kv-b");
+}
+TEST(ArchGolden, Deepseek2Lite) {
+  run_model("deepseek2-lite");
+}
+TEST(ArchGolden, Deepseek2LiteOldFile) {
+  run_model("deepseek2-lite-kv-b");
+}
+TEST(ArchGolden, Falcon40B) {
+  run_model("falcon-40b");
+}
+TEST(ArchGolden, Falcon7B) {
+  run_model("falcon-7b");
+}
+TEST(ArchGolden, Gemma) {
+  run_model("gemma");
+}
+TEST(ArchGolden, GemmaEmbedding) {
+  run_encoder("gemma-embedding");
+}
+TEST(ArchGolden, GemmaEmbeddingDense) {
+  run_encoder("gemma-embedding-dense");
+}
+TEST(ArchGolden, Gemma2Of27BScalesByWidth) {
+  run_model("gemma2-27b");
+}
+TEST(ArchGolden, Gemma3Of27BScalesByWidth) {
+  run_model("gemma3-27b");
+}
+TEST(ArchGolden, Gemma4MoeWhoseValuesAreKeys) {
+  run_model("gemma4-moe");
+}
+TEST(ArchGolden, Glm4WithoutBiases) {
+  run_model("glm4-plain");
+}
+TEST(ArchGolden, GptOssF32) {
+  run_model("gpt-oss-f32");
+}
+TEST(ArchGolden, GptNeoxParallel) {
+  run_model("gptneox-parallel");
+}
+TEST(ArchGolden, GptNeoxSequential) {
+  run_model("gptneox-sequential");
+}
+TEST(ArchGolden, GraniteWithoutRope) {
+  run_model("granite-norope");
+}
+TEST(ArchGolden, GraniteMoe) {
+  run_model("granitemoe");
+}
+TEST(ArchGolden, JinaBertV2) {
+  run_encoder("jina-bert-v2");
+}
+TEST(ArchGolden, JinaBertV2Code) {
+  run_encoder("jina-bert-v2-code");
+}
+TEST(ArchGolden, LlamaBiases) {
+  run_model("llama-biases");
+}
+TEST(ArchGolden, LlamaLinearScaling) {
+  run_model("llama-linear");
+}
+TEST(ArchGolden, LlamaLongRope) {
+  run_model("llama-longrope");
+}
+TEST(ArchGolden, LlamaYarn) {
+  run_model("llama-yarn");
+}
+TEST(ArchGolden, Mistral3) {
+  run_model("mistral3");
+}
+TEST(ArchGolden, Olmo2) {
+  run_model("olmo2");
+}
+TEST(ArchGolden, Olmo3) {
+  run_model("olmo3");
+}
+TEST(ArchGolden, Phi2) {
+  run_model("phi2");
+}
+TEST(ArchGolden, Phi3ShortFactors) {
+  run_model("phi3-short");
+}
+TEST(ArchGolden, Qwen2FusedQkvAndOutputBias) {
+  run_model("qwen2-fused");
+}
+TEST(ArchGolden, Qwen3Embedding) {
+  run_encoder("qwen3-embedding");
+}
+TEST(ArchGolden, Qwen35Moe) {
+  run_model("qwen35moe");
+}
+TEST(ArchGolden, StableLm) {
+  run_model("stablelm");
+}
+TEST(ArchGolden, StableLm12B) {
+  run_model("stablelm-12b");
+}
+TEST(ArchGolden, StarCoder2) {
+  run_model("starcoder2");
+}
+
 /// Layers and parts over two devices, copies in the middle of a layer too: the same bits as on one.
 TEST(ArchGolden, SplitOverTwoDevicesGivesTheSameLogits) {
   for (const char* name : {"llama-gqa", "qwen3", "qwen35", "gemma4", "deepseek2", "lfm2"}) {
