@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/chat/fit_messages.h"
+
 namespace lm::cmd {
 namespace {
 
@@ -107,6 +109,7 @@ Result<void> ChatSession::set_parameter(const std::string& name,
     return {};
   }
   EngineOptions engine;
+  engine.draft_model = loaded_->draft_model;
   LM_TRY(engine.session, session_options({.devices = {},
                                           .n_ctx = options_.n_ctx,
                                           .kv_type = loaded_->kv_type,
@@ -125,8 +128,7 @@ Result<Question> ChatSession::question(std::vector<Message>& messages, AnswerSin
   Question made;
   made.options = options_;
   made.dialect = format_.dialect();
-  made.overflow =
-      choices_.long_prompt == LongPrompt::cut_front ? Overflow::truncate_front : Overflow::error;
+  LM_CHECK(fit(messages, made, sink));
   LM_TRY(made.prompt, format_.render(messages, choices_.think));
   // One text goes to the model as it is; only a conversation needs a form.
   if (!format_.has_template() && messages.size() > 1 && !warned_) {
@@ -136,31 +138,70 @@ Result<Question> ChatSession::question(std::vector<Message>& messages, AnswerSin
                     "to it as plain lines",
                     loaded_->name));
   }
-  if (choices_.long_prompt != LongPrompt::drop_messages) {
-    return made;
+  return made;
+}
+
+/// Makes the conversation as short as the setting for long prompts allows, and says what went. What
+/// is left too long the engine refuses with both numbers.
+Result<void> ChatSession::fit(std::vector<Message>& messages, Question& made,
+                              AnswerSink& sink) const {
+  if (choices_.long_prompt == LongPrompt::error) {
+    return {};
   }
   // Room is kept for an answer: a quarter of the context, at most 512 tokens.
   const std::size_t n_ctx = loaded_->engine->n_ctx();
   const std::size_t limit = n_ctx - std::min<std::size_t>(n_ctx / 4, 512);
-  const std::size_t whole = count_tokens(*loaded_, made.prompt);
-  std::size_t left = whole;
-  while (left > limit) {
-    const auto oldest = std::find_if(messages.begin(), messages.end() - 1,
-                                     [](const Message& m) { return m.role != "system"; });
-    if (oldest == messages.end() - 1) {
-      break;
+  const CountTokens count = [this](const std::vector<Message>& some) -> lm::Result<std::size_t> {
+    auto prompt = format_.render(some, choices_.think);
+    if (!prompt) {
+      return lm::fail(ErrorCode::bad_template, prompt.error().subject, prompt.error().problem,
+                      prompt.error().hint);
     }
-    messages.erase(oldest);
-    LM_TRY(made.prompt, format_.render(messages, choices_.think));
-    left = count_tokens(*loaded_, made.prompt);
+    return count_tokens(*loaded_, *prompt);
+  };
+  LM_TRY(const std::size_t whole, count(messages));
+  std::size_t left = whole;
+  auto fitted = fit_messages(messages, limit, count);
+  if (fitted) {
+    left = fitted->tokens;
+  } else if (fitted.error().code == ErrorCode::context_exceeded &&
+             choices_.long_prompt == LongPrompt::cut_front) {
+    LM_TRY(left, cut_last_message(messages, limit, count));
+  } else if (fitted.error().code != ErrorCode::context_exceeded) {
+    return std::unexpected(Failure(fitted.error()));
   }
   if (left < whole) {
+    made.dropped_tokens = static_cast<std::uint32_t>(whole - left);
     sink.warning(
-        fmt::format("the conversation is longer than the context of {} tokens; its oldest {} "
-                    "tokens were dropped",
-                    n_ctx, whole - left));
+        fmt::format("the conversation has {} tokens and the context {}; its oldest {} tokens "
+                    "were dropped",
+                    whole, n_ctx, whole - left));
   }
-  return made;
+  return {};
+}
+
+/// Drops the front of the last message's text, beside the system's messages alone, until `limit`
+/// tokens are left; returns how many there are.
+Result<std::size_t> ChatSession::cut_last_message(std::vector<Message>& messages, std::size_t limit,
+                                                  const CountTokens& count) const {
+  Message last = std::move(messages.back());
+  messages.pop_back();
+  std::erase_if(messages, [](const Message& m) { return m.role != "system"; });
+  messages.push_back(std::move(last));
+  const Tokenizer& tokenizer = *loaded_->model->tokenizer();
+  LM_TRY(std::size_t left, count(messages));
+  while (left > limit) {
+    std::vector<Token> tokens;
+    tokenizer.encode(messages.back().content, SpecialTokens::as_text, false, tokens);
+    if (tokens.empty()) {
+      break;
+    }
+    // Text cut anywhere may have other tokens than before, so this takes a few rounds.
+    const std::size_t drop = std::min(tokens.size(), left - limit);
+    messages.back().content = tokenizer.decode(std::span(tokens).subspan(drop));
+    LM_TRY(left, count(messages));
+  }
+  return left;
 }
 
 Result<Answer> ChatSession::ask(const std::string& text, AnswerSink& sink) {

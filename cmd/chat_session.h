@@ -9,13 +9,14 @@
 #include "cmd/chat_format.h"
 #include "cmd/generate.h"
 #include "cmd/load.h"
+#include "runtime/chat/fit_messages.h"
 
 namespace lm::cmd {
 
 /// What to do with a conversation that is longer than the context.
 enum class LongPrompt {
   error,          ///< refuse with both numbers
-  cut_front,      ///< drop the oldest tokens
+  cut_front,      ///< drop the oldest messages, then the front of the last one
   drop_messages,  ///< drop the oldest messages; system messages and the last one stay
 };
 
@@ -64,6 +65,9 @@ class ChatSession {
   ChatSession(std::unique_ptr<LoadedModel> loaded, ChatChoices choices, ChatFormat format);
   Result<void> apply_parameters();
   Result<Question> question(std::vector<Message>& messages, AnswerSink& sink);
+  Result<void> fit(std::vector<Message>& messages, Question& made, AnswerSink& sink) const;
+  Result<std::size_t> cut_last_message(std::vector<Message>& messages, std::size_t limit,
+                                       const CountTokens& count) const;
 
   std::unique_ptr<LoadedModel> loaded_;
   ChatChoices choices_;

@@ -35,6 +35,7 @@ Result<ExitCode> bench_command(CommandLine& line);
 Result<ExitCode> copy_command(CommandLine& line);
 Result<ExitCode> create_command(CommandLine& line);
 Result<ExitCode> debug_command(CommandLine& line);
+Result<ExitCode> embed_command(CommandLine& line);
 Result<ExitCode> env_command(CommandLine& line);
 Result<ExitCode> help_command(CommandLine& line);
 Result<ExitCode> list_command(CommandLine& line);

@@ -26,6 +26,9 @@ Request make_request(const Question& question) {
   request.max_tokens = question.options.max_tokens;
   request.n_keep = question.options.n_keep;
   request.overflow = question.overflow;
+  if (question.options.draft_tokens) {
+    request.draft_tokens = static_cast<std::int32_t>(*question.options.draft_tokens);
+  }
   request.family = question.dialect.family;
   request.tools_json = question.dialect.tools_json;
   if (!question.dialect.think_close.empty()) {
@@ -56,6 +59,7 @@ Result<bool> take(Event& event, Answer& answer, AnswerSink& sink) {
     case Event::Kind::warning:
       sink.warning(event.text);
       return false;
+    case Event::Kind::embedding:
     case Event::Kind::stats:
       return false;
     case Event::Kind::error:
@@ -107,6 +111,7 @@ Result<Answer> generate(LoadedModel& loaded, const Question& question, AnswerSin
   if (answer.interrupted) {
     interrupt_flag().store(false);
   }
+  answer.stats.truncated_tokens += question.dropped_tokens;
   answer.total_time = Clock::now() - begin;
   return answer;
 }
@@ -141,6 +146,9 @@ std::string statistics_text(const LoadedModel& loaded, const Answer& answer) {
        stats.generation_ns > 0);
   line("eval rate:", rate(per_second(stats.generated_tokens, stats.generation_ns)),
        stats.generation_ns > 0 && stats.generated_tokens > 0);
+  line(
+      "drafted tokens:", fmt::format("{} of {} right", stats.accepted_tokens, stats.drafted_tokens),
+      stats.drafted_tokens > 0);
   line("backend:", loaded.backend, !loaded.backend.empty());
   line("context:", fmt::format("{}/{}", stats.context_used, stats.context_size),
        stats.context_size > 0);

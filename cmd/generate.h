@@ -40,6 +40,7 @@ struct Question {
   Prompt prompt;
   GenerationOptions options;
   Overflow overflow = Overflow::error;
+  std::uint32_t dropped_tokens = 0;  ///< left out while the prompt was made; joins the statistics
   Dialect dialect;  ///< how the model marks its thinking; none: its text is taken as it is
 };
 

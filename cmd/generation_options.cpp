@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/format.h"
+#include "runtime/kv/sequence.h"
 
 namespace lm::cmd {
 namespace {
@@ -37,6 +38,10 @@ constexpr std::array kIntegers{
     IntegerOption{
         "num_batch", 1, 1 << 20,
         [](GenerationOptions& o, std::int64_t v) { o.n_batch = static_cast<std::uint32_t>(v); }},
+    IntegerOption{"draft_num_predict", 0, kMaxRollBack - 1,
+                  [](GenerationOptions& o, std::int64_t v) {
+                    o.draft_tokens = static_cast<std::uint32_t>(v);
+                  }},
     IntegerOption{
         "num_thread", 0, 1024,
         [](GenerationOptions& o, std::int64_t v) { o.n_threads = static_cast<std::uint32_t>(v); }},

@@ -27,6 +27,7 @@ struct GenerationOptions {
   std::optional<std::uint32_t> n_ctx;  ///< none: setting or automatic
   std::optional<std::uint32_t> n_batch;
   std::optional<std::uint32_t> n_threads;
+  std::optional<std::uint32_t> draft_tokens;  ///< none: the engine's choice
 
   /// Sets one option from text, with its range. `stop` appends. Errors: invalid_argument naming
   /// field, value and range.

@@ -19,6 +19,7 @@ Result<LoadSettings> with_parameters(const LoadSettings& settings,
   LoadSettings merged = settings;
   merged.n_ctx = settings.n_ctx ? settings.n_ctx : options.n_ctx;
   merged.n_batch = settings.n_batch ? settings.n_batch : options.n_batch;
+  merged.draft_tokens = settings.draft_tokens ? settings.draft_tokens : options.draft_tokens;
   merged.devices.n_threads =
       settings.devices.n_threads ? settings.devices.n_threads : options.n_threads;
   return merged;
@@ -64,7 +65,18 @@ Result<std::unique_ptr<LoadedModel>> load_model(ResolvedModel resolved,
   for (const std::string& warning : loaded->model->warnings()) {
     print_warning(warning);
   }
+  options.draft_tokens = settings.draft_tokens.value_or(options.draft_tokens);
+  if (settings.draft) {
+    LM_TRY(ResolvedModel draft, resolve_model(*settings.draft, {.for_running = true}));
+    LoadOptions beside;
+    beside.devices = {load.devices.front()};
+    LM_TRY(loaded->draft_model, Model::load(std::move(draft.file), beside));
+    options.draft_model = loaded->draft_model;
+  }
   LM_TRY(loaded->engine, Engine::create(loaded->model, options));
+  for (const std::string& note : loaded->engine->notes()) {
+    print_warning(note);
+  }
   LM_TRY(const bool debug, setting_flag("LM_DEBUG"));
   if (debug) {
     for (const std::string& line : loaded->engine->placement_lines()) {

@@ -20,6 +20,8 @@ struct LoadSettings {
   std::optional<std::uint32_t> n_ctx;  ///< none: LM_CONTEXT_LENGTH
   std::optional<DType> kv_type;        ///< none: LM_KV_CACHE_TYPE
   std::optional<std::uint32_t> n_batch;
+  std::optional<std::string> draft = {};           ///< model that guesses ahead, by name or path
+  std::optional<std::uint32_t> draft_tokens = {};  ///< a step
 };
 
 /// A model in memory, with what the store knows of it.
@@ -31,6 +33,7 @@ struct LoadedModel {
   std::chrono::nanoseconds load_time{0};
   DType kv_type = DType::f16;
   std::shared_ptr<const Model> model;
+  std::shared_ptr<const Model> draft_model;  ///< guesses ahead; null: none
   std::unique_ptr<Engine> engine;
 };
 

@@ -26,6 +26,7 @@ constexpr std::array kCommands{
     CommandRow{"cp", "", "SOURCE DESTINATION", "Give a model a second name", copy_command},
     CommandRow{"create", "", "MODEL", "Make a model from a Modelfile", create_command},
     CommandRow{"env", "", "", "Show every setting, its value and where it came from", env_command},
+    CommandRow{"embed", "", "MODEL TEXT...|-", "Turn texts into vectors", embed_command},
     CommandRow{"bench", "", "MODEL", "Measure the speed of a model", bench_command},
     CommandRow{"debug", "", "tokenize|detokenize|render|logits|tensor ...",
                "Look inside the engine", debug_command},

@@ -11,6 +11,7 @@
 #include "cmd/arguments.h"
 #include "cmd/chat_session.h"
 #include "cmd/command.h"
+#include "cmd/embed.h"
 #include "cmd/format.h"
 #include "cmd/model_json.h"
 #include "cmd/output.h"
@@ -27,9 +28,9 @@ constexpr std::size_t kMaxStdinBytes = 256u << 20;
 struct RunArguments {
   std::string model;
   std::vector<std::string> prompt;
-  std::optional<std::string> system, think, truncate, keepalive, backend, kv_type;
+  std::optional<std::string> system, think, truncate, keepalive, backend, kv_type, draft;
   std::optional<std::string> temperature, top_p, min_p;
-  std::optional<std::int64_t> top_k, seed, ctx, predict, threads;
+  std::optional<std::int64_t> top_k, seed, ctx, predict, threads, dimensions;
   std::vector<std::string> stop, set;
   bool verbose = false, raw = false, no_pull = false, plain = false, no_word_wrap = false;
   bool hide_thinking = false, insecure = false;
@@ -70,6 +71,10 @@ void declare(Arguments& arguments, RunArguments& given, bool& json) {
   arguments.text("--kv-type", given.kv_type, "T",
                  "type of the KV cache: f32, f16, bf16, q8_0, q4_0");
   arguments.integer("--threads", given.threads, 0, 1024, "CPU threads; 0: automatic");
+  arguments.text("--draft", given.draft, "MODEL",
+                 "smaller model of the same vocabulary that guesses ahead");
+  arguments.integer("--dimensions", given.dimensions, 1, 1 << 20,
+                    "embedding models: keep the first N values");
   arguments.positional("MODEL", given.model);
   arguments.rest("PROMPT", given.prompt, 0);
 }
@@ -194,10 +199,6 @@ Result<ExitCode> answer_once(ChatSession& session, const RunArguments& given,
     print(dump_json(answer_json(session.loaded(), *answer), -1) + "\n");
   }
   flush();
-  if (answer->stats.truncated_tokens > 0) {
-    print_warning(fmt::format("the prompt was too long; {} tokens were cut from its front",
-                              answer->stats.truncated_tokens));
-  }
   if (answer->finish == Finish::length &&
       answer->stats.context_used >= answer->stats.context_size) {
     print_note(fmt::format("The answer ends here: the context of {} tokens is full.",
@@ -207,6 +208,25 @@ Result<ExitCode> answer_once(ChatSession& session, const RunArguments& given,
     print_to_stderr("\n" + statistics_text(session.loaded(), *answer));
   }
   return answer->interrupted ? ExitCode::interrupted : ExitCode::ok;
+}
+
+/// An embedding model answers with one vector.
+Result<ExitCode> embed_prompt(LoadedModel& loaded, const RunArguments& given,
+                              const std::string& prompt) {
+  if (prompt.empty()) {
+    return usage_error("lm run",
+                       fmt::format("{} is an embedding model and needs a prompt", loaded.name));
+  }
+  LM_TRY(const Embeddings made,
+         embed_texts(*loaded.engine, std::span(&prompt, 1),
+                     {.truncate = given.truncate.value_or("true") == "true",
+                      .dimensions = static_cast<std::uint32_t>(given.dimensions.value_or(0))}));
+  if (made.truncated_tokens > 0) {
+    print_warning(fmt::format("the text is longer than {} tokens; {} were cut from its end",
+                              loaded.engine->n_ctx(), made.truncated_tokens));
+  }
+  print(vector_json(made.vectors.front()) + "\n");
+  return ExitCode::ok;
 }
 
 }  // namespace
@@ -234,6 +254,7 @@ Result<ExitCode> run_command(CommandLine& line) {
 
   LoadSettings settings;
   settings.devices.spec = given.backend;
+  settings.draft = given.draft;
   if (given.ctx == 0) {
     settings.n_ctx = 0;  // automatic, whatever the model's parameters say
   }
@@ -242,6 +263,9 @@ Result<ExitCode> run_command(CommandLine& line) {
   }
   LM_TRY(const LoadSettings merged, with_parameters(settings, resolved.manifest, chosen));
   LM_TRY(std::unique_ptr<LoadedModel> loaded, load_model(std::move(resolved), merged));
+  if (loaded->engine->embeds()) {
+    return embed_prompt(*loaded, given, prompt);
+  }
   const LongPrompt long_prompt = interactive ? LongPrompt::drop_messages
                                  : given.truncate.value_or("false") == "true"
                                      ? LongPrompt::cut_front

@@ -1,296 +1,29 @@
+// The in-process carrier: commands in, events out, credit for what was taken.
 #include "runtime/engine/engine.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
-#include <map>
-#include <mutex>
-#include <thread>
 
 #include <fmt/core.h>
 
-#include "runtime/engine/generation.h"
-#include "runtime/engine/prefix_cache.h"
-#include "runtime/engine/scheduler.h"
+#include "runtime/engine/engine_impl.h"
 
 namespace lm {
-namespace {
 
-/// Requests that are served at once; more wait in the queue. Each costs pages only as it grows.
-constexpr std::size_t kMaxActive = 16;
-constexpr std::size_t kCachedSequences = 4;
-
-struct Arrival {
-  Command command;
-  Clock::time_point time;
-};
-
-}  // namespace
-
-struct Engine::Impl {
-  std::shared_ptr<const Model> model;
-  EngineOptions options;
-  std::unique_ptr<Session> session;
-
-  // Carrier. `mutex` guards the inbox, the outboxes, `in_step` and `closing`.
-  std::mutex mutex;
-  std::condition_variable work, event;
-  std::deque<Arrival> inbox;
-  std::map<RequestId, std::deque<Event>>
-      outbox;                      ///< an entry lives from submit until its last event was taken
-  std::vector<RequestId> in_step;  ///< whom the running step serves
-  bool closing = false;
-  StopFlag stop{false};
-
-  // Loop thread only.
-  std::deque<std::pair<Request, Clock::time_point>> waiting;
-  std::vector<std::unique_ptr<Generation>> active;
-  std::vector<RequestId> cancelled;
-  PrefixCache cache{kCachedSequences};
-  std::optional<Scheduler> scheduler;
-  std::uint64_t next_order = 0;
-  std::vector<float> logits;
-  std::jthread thread;
-
-  void loop();
-  bool drain_inbox();
-  void handle(Command command, Clock::time_point time);
-  void admit();
-  void cancel_now(RequestId id);
-  bool step();
-  void take_results(const std::vector<Scheduler::Pick>& picks);
-  void step_failed(const std::vector<Scheduler::Pick>& picks, Error error);
-  bool make_room();
-  void resume_preempted();
-  void deliver();
-  void post(Event e);
-};
-
-void Engine::Impl::post(Event e) {
-  {
-    const std::lock_guard lock(mutex);
-    const auto box = outbox.find(e.id);
-    if (box != outbox.end()) {
-      box->second.push_back(std::move(e));
-    }
+Result<void> Engine::Impl::attach_drafter() {
+  const std::string draft_name = options.draft_model->file().name();
+  if (session->has_state()) {
+    notes.push_back(
+        fmt::format("{} is not used: {} has recurrent layers, which can't take a wrong "
+                    "guess back",
+                    draft_name, model->file().name()));
+    return {};
   }
-  event.notify_all();
-}
-
-/// Moves events to readers as far as their credit goes; retires requests whose last event is out.
-void Engine::Impl::deliver() {
-  for (auto& generation : active) {
-    std::size_t n = std::min<std::size_t>(generation->credit, generation->events.size());
-    generation->credit -= static_cast<std::uint32_t>(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      post(std::move(generation->events[i]));
-    }
-    generation->events.erase(generation->events.begin(),
-                             generation->events.begin() + static_cast<std::ptrdiff_t>(n));
-    if (generation->finished() && generation->sequence) {
-      cache.put(generation->tokens(), std::move(generation->sequence));
-      resume_preempted();
-    }
-  }
-  std::erase_if(active, [](const auto& g) { return g->finished() && g->events.empty(); });
-}
-
-/// Takes commands; sleeps when there is nothing to do. False when the engine closes.
-bool Engine::Impl::drain_inbox() {
-  std::deque<Arrival> arrived;
-  {
-    std::unique_lock lock(mutex);
-    const bool can_run = !scheduler->next(active).empty();
-    if (!can_run && (waiting.empty() || active.size() >= kMaxActive)) {
-      work.wait(lock, [&] { return closing || !inbox.empty(); });
-    }
-    if (closing) {
-      return false;
-    }
-    arrived.swap(inbox);
-    stop = false;
-  }
-  for (Arrival& arrival : arrived) {
-    handle(std::move(arrival.command), arrival.time);
-  }
-  return true;
-}
-
-void Engine::Impl::handle(Command command, Clock::time_point time) {
-  if (auto* request = std::get_if<Request>(&command)) {
-    waiting.emplace_back(std::move(*request), time);
-  } else if (const auto* cancel = std::get_if<Cancel>(&command)) {
-    cancel_now(cancel->id);
-  } else if (const auto* credit = std::get_if<Credit>(&command)) {
-    for (auto& generation : active) {
-      if (generation->id() == credit->id) {
-        generation->credit += credit->n;
-      }
-    }
-  }
-}
-
-void Engine::Impl::cancel_now(RequestId id) {
-  for (auto& generation : active) {
-    if (generation->id() == id) {
-      generation->finish(Finish::cancelled);
-      return;
-    }
-  }
-  const auto queued =
-      std::find_if(waiting.begin(), waiting.end(), [&](const auto& w) { return w.first.id == id; });
-  if (queued != waiting.end()) {
-    Event done;
-    done.id = id;
-    done.kind = Event::Kind::done;
-    done.finish = Finish::cancelled;
-    waiting.erase(queued);
-    post(std::move(done));
-  }
-}
-
-void Engine::Impl::admit() {
-  while (!waiting.empty() && active.size() < kMaxActive) {
-    auto [request, time] = std::move(waiting.front());
-    waiting.pop_front();
-    const RequestId id = request.id;
-    auto generation =
-        Generation::start(std::move(request), *model->tokenizer(), session->n_ctx(), time);
-    if (!generation) {
-      Event failed;
-      failed.id = id;
-      failed.kind = Event::Kind::error;
-      failed.error = std::move(generation).error();
-      post(std::move(failed));
-      continue;
-    }
-    Generation& g = **generation;
-    g.sequence = cache.take(g.tokens());
-    if (g.sequence) {
-      g.set_cached(g.sequence->length());
-    } else if (auto fresh = session->new_sequence(); fresh) {
-      g.sequence = std::move(*fresh);
-    } else {
-      g.finish(std::move(fresh).error());
-    }
-    g.order = next_order++;
-    active.push_back(std::move(*generation));
-  }
-}
-
-/// Frees pages: idle sequences first, then those of the youngest request, which waits until another
-/// one has finished and is then evaluated again. False: there is nothing left to give up.
-bool Engine::Impl::make_room() {
-  if (cache.drop_oldest()) {
-    return true;
-  }
-  Generation* youngest = nullptr;
-  std::size_t candidates = 0;
-  for (auto& generation : active) {
-    if (!generation->finished() && !generation->preempted) {
-      ++candidates;
-      if (youngest == nullptr || generation->order > youngest->order) {
-        youngest = generation.get();
-      }
-    }
-  }
-  if (candidates < 2) {
-    return false;
-  }
-  youngest->preempted = true;
-  youngest->sequence->clear();
-  return true;
-}
-
-void Engine::Impl::resume_preempted() {
-  for (auto& generation : active) {
-    generation->preempted = false;
-  }
-}
-
-bool Engine::Impl::step() {
-  for (auto& generation : active) {
-    if (!generation->finished() && generation->tokens().size() > session->n_ctx()) {
-      generation->shift_context();
-    }
-  }
-  const std::vector<Scheduler::Pick> picks = scheduler->next(active);
-  if (picks.empty()) {
-    return false;
-  }
-  static constexpr std::uint32_t kNone = 0;
-  std::vector<std::uint32_t> last_row(picks.size());
-  std::vector<BatchItem> items;
-  std::uint32_t n_row = 0;
-  {
-    const std::lock_guard lock(mutex);
-    in_step.clear();
-    for (const Scheduler::Pick& pick : picks) {
-      in_step.push_back(pick.generation->id());
-    }
-  }
-  for (std::size_t i = 0; i < picks.size(); ++i) {
-    Generation& g = *picks[i].generation;
-    g.note_first_step();
-    last_row[i] = picks[i].n_row - 1;
-    const std::span<const std::uint32_t> outputs(&last_row[i], picks[i].wants_logits ? 1 : kNone);
-    items.push_back({g.sequence.get(),
-                     std::span(g.tokens()).subspan(g.sequence->length(), picks[i].n_row),
-                     {},
-                     outputs});
-    n_row += picks[i].n_row;
-  }
-  const Clock::time_point begin = Clock::now();
-  auto ran = session->step(items, stop, logits);
-  {
-    const std::lock_guard lock(mutex);
-    in_step.clear();
-  }
-  if (!ran) {
-    step_failed(picks, std::move(ran).error());
-    return true;
-  }
-  scheduler->note(n_row, std::chrono::duration<double>(Clock::now() - begin).count());
-  take_results(picks);
-  return true;
-}
-
-void Engine::Impl::take_results(const std::vector<Scheduler::Pick>& picks) {
-  const std::size_t n_vocab = model->n_vocab();
-  std::size_t row = 0;
-  for (const Scheduler::Pick& pick : picks) {
-    if (pick.wants_logits) {
-      pick.generation->take_logits(std::span(logits).subspan(row * n_vocab, n_vocab));
-      ++row;
-    }
-  }
-}
-
-void Engine::Impl::step_failed(const std::vector<Scheduler::Pick>& picks, Error error) {
-  // A cancelled step left everything as it was: the next one goes on without the request that is
-  // gone.
-  if (error.code == ErrorCode::cancelled ||
-      (error.code == ErrorCode::out_of_memory && make_room())) {
-    return;
-  }
-  for (const Scheduler::Pick& pick : picks) {
-    pick.generation->finish(error);
-  }
-}
-
-/// Steps 5 to 8 of the road: who is next, run, sample, text. One turn of this loop is one step.
-void Engine::Impl::loop() {
-  while (drain_inbox()) {
-    admit();
-    deliver();
-    try {
-      step();
-    } catch (const std::bad_alloc&) {
-      step_failed(scheduler->next(active),
-                  Error{ErrorCode::out_of_memory, model->file().name(), "no memory is left"});
-    }
-    deliver();
-  }
+  LM_CHECK(check_draft(*model, *options.draft_model));
+  SessionOptions own = options.session;
+  own.n_ctx = std::min(session->n_ctx(), options.draft_model->hparams().n_ctx_train);
+  own.placement = {};
+  LM_TRY(drafter, DraftModel::create(options.draft_model, own));
+  return {};
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -305,7 +38,11 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Model> mode
   impl->model = model;
   impl->options = options;
   LM_TRY(impl->session, Session::create(std::move(model), options.session));
-  impl->scheduler.emplace(impl->session->n_batch());
+  impl->width = impl->session->output_width();
+  impl->scheduler.emplace(impl->session->n_batch(), impl->model->hparams().needs_whole_text());
+  if (options.draft_model) {
+    LM_CHECK(impl->attach_drafter());
+  }
   impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -338,20 +75,36 @@ std::vector<std::string> Engine::placement_lines() const {
   return lines;
 }
 
+const std::vector<std::string>& Engine::notes() const {
+  return impl_->notes;
+}
+bool Engine::embeds() const {
+  return impl_->session->is_pooled();
+}
+
 Result<void> Engine::submit(Request request) {
+  const RequestId id = request.id;
+  return submit(id, std::move(request));
+}
+
+Result<void> Engine::submit(Embed embed) {
+  const RequestId id = embed.id;
+  return submit(id, std::move(embed));
+}
+
+Result<void> Engine::submit(RequestId id, Command command) {
   {
     const std::lock_guard lock(impl_->mutex);
-    if (request.id == 0 || impl_->outbox.contains(request.id)) {
-      return fail(ErrorCode::invalid_argument, "request",
-                  fmt::format("id {} is 0 or in use", request.id));
+    if (id == 0 || impl_->outbox.contains(id)) {
+      return fail(ErrorCode::invalid_argument, "request", fmt::format("id {} is 0 or in use", id));
     }
     if (impl_->outbox.size() >= impl_->options.max_queue) {
       return fail(ErrorCode::busy, impl_->model->file().name(),
                   fmt::format("{} requests are waiting already", impl_->outbox.size()),
                   "try again later");
     }
-    impl_->outbox.emplace(request.id, std::deque<Event>());
-    impl_->inbox.push_back({std::move(request), Clock::now()});
+    impl_->outbox.emplace(id, std::deque<Event>());
+    impl_->inbox.push_back({std::move(command), Clock::now()});
   }
   impl_->work.notify_one();
   return {};
@@ -362,7 +115,10 @@ void Engine::cancel(RequestId id) {
     const std::lock_guard lock(impl_->mutex);
     impl_->inbox.push_back({Cancel{id}, Clock::now()});
     const auto& serving = impl_->in_step;
-    if (std::find(serving.begin(), serving.end(), id) != serving.end()) {
+    // A broken step costs neighbours their recurrent state: then the step, which is short when it
+    // is shared, may as well end.
+    const bool costs_others = impl_->session->has_state() && serving.size() > 1;
+    if (!costs_others && std::find(serving.begin(), serving.end(), id) != serving.end()) {
       impl_->stop = true;
     }
   }

@@ -18,6 +18,12 @@ namespace lm {
 struct EngineOptions {
   SessionOptions session;
   std::uint32_t max_queue = 512;  ///< requests waiting; beyond: busy
+  /// Guesses ahead for decoding requests, with the same vocabulary. Null: none.
+  std::shared_ptr<const Model> draft_model;
+  std::uint32_t draft_tokens = 4;  ///< a step, where a request does not choose itself
+  /// Without a draft model: guess what followed the same words before in the text, where that turns
+  /// out right.
+  bool prompt_lookup = true;
 };
 
 /// Owns one loop thread. Commands and events are values; this class is their in-process carrier: it
@@ -35,9 +41,14 @@ class Engine {
   /// One line a device: what went where.
   std::vector<std::string> placement_lines() const;
 
-  /// Queues a request; `request.id` must be new and not 0. Errors: busy, invalid_argument.
-  /// Thread-safe.
+  /// What of the options does not apply to this model, and why; for people.
+  const std::vector<std::string>& notes() const;
+  /// Whether the model gives embeddings (`Embed`) instead of text (`Request`).
+  bool embeds() const;
+
+  /// Queues a request; its id must be new and not 0. Errors: busy, invalid_argument. Thread-safe.
   Result<void> submit(Request request);
+  Result<void> submit(Embed embed);
   /// Thread-safe; unknown ids are ignored.
   void cancel(RequestId id);
   /// Next event of a request, or none within the timeout. Thread-safe, one reader a request.
@@ -45,6 +56,7 @@ class Engine {
 
  private:
   struct Impl;
+  Result<void> submit(RequestId id, Command command);
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

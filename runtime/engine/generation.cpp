@@ -6,6 +6,8 @@
 
 #include <fmt/core.h>
 
+#include "runtime/engine/embedding.h"
+
 namespace lm {
 namespace {
 
@@ -67,7 +69,41 @@ Result<std::unique_ptr<Generation>> Generation::start(Request request, const Tok
   return generation;
 }
 
+Result<std::unique_ptr<Generation>> Generation::start(Embed embed, const Tokenizer& tokenizer,
+                                                      std::uint32_t n_ctx,
+                                                      Clock::time_point arrived) {
+  Request request;
+  request.id = embed.id;
+  request.credit = embed.credit;
+  request.max_tokens = 0;
+  std::unique_ptr<Generation> generation(
+      new Generation(std::move(request), tokenizer, n_ctx, arrived));
+  LM_TRY(EncodedText text, encode_for_embedding(embed, tokenizer, n_ctx));
+  generation->tokens_ = std::move(text.tokens);
+  generation->stats_.prompt_tokens = text.n_whole;
+  generation->stats_.truncated_tokens = text.n_dropped;
+  generation->embed_ = std::move(embed);
+  return generation;
+}
+
+/// Whether all that the request asks of the sampler is possible with this vocabulary.
+Result<void> Generation::check_sampling() const {
+  if (request_.top_logprobs > kMaxTopLogprobs) {
+    return fail(ErrorCode::invalid_argument, "top_logprobs",
+                fmt::format("{} is more than {}", request_.top_logprobs, kMaxTopLogprobs));
+  }
+  const std::size_t n_vocab = tokenizer_.n_vocab();
+  for (const LogitBias& bias : request_.sampler.logit_bias) {
+    if (bias.token < 0 || static_cast<std::size_t>(bias.token) >= n_vocab) {
+      return fail(ErrorCode::invalid_argument, "logit_bias",
+                  fmt::format("token {} is not below {}", bias.token, n_vocab));
+    }
+  }
+  return {};
+}
+
 Result<void> Generation::encode() {
+  LM_CHECK(check_sampling());
   tokens_ = request_.ids.empty() ? encode_prompt(tokenizer_, request_.prompt, request_.add_bos)
                                  : request_.ids;
   if (tokens_.empty()) {
@@ -78,16 +114,6 @@ Result<void> Generation::encode() {
     if (token < 0 || token >= n_vocab) {
       return fail(ErrorCode::invalid_argument, "prompt",
                   fmt::format("token {} is not below {}", token, n_vocab));
-    }
-  }
-  if (request_.top_logprobs > kMaxTopLogprobs) {
-    return fail(ErrorCode::invalid_argument, "top_logprobs",
-                fmt::format("{} is more than {}", request_.top_logprobs, kMaxTopLogprobs));
-  }
-  for (const LogitBias& bias : request_.sampler.logit_bias) {
-    if (bias.token < 0 || bias.token >= n_vocab) {
-      return fail(ErrorCode::invalid_argument, "logit_bias",
-                  fmt::format("token {} is not below {}", bias.token, n_vocab));
     }
   }
   stats_.prompt_tokens = static_cast<std::uint32_t>(tokens_.size());
@@ -106,6 +132,10 @@ Result<void> Generation::encode() {
     tokens_.erase(tokens_.begin() + keep,
                   tokens_.begin() + keep + static_cast<std::ptrdiff_t>(drop));
     stats_.truncated_tokens = static_cast<std::uint32_t>(drop);
+    warn(
+        fmt::format("the prompt has {} tokens, the context length is {}: {} tokens after the first "
+                    "{} were dropped",
+                    stats_.prompt_tokens, n_ctx_, drop, keep));
   }
   for (const Token token : tokens_) {
     sampler_.accept(token);
@@ -127,15 +157,89 @@ void Generation::note_first_step() {
   }
 }
 
-void Generation::take_logits(std::span<const float> logits) {
+void Generation::warn(std::string text) {
+  Event event;
+  event.id = request_.id;
+  event.kind = Event::Kind::warning;
+  event.text = std::move(text);
+  events.push_back(std::move(event));
+}
+
+void Generation::propose(std::vector<Token> draft, std::vector<std::vector<Weighted>> q) {
+  draft_ = std::move(draft);
+  draft_q_ = std::move(q);
+}
+
+std::uint32_t Generation::draft_room() const {
+  // The token after the last drafted one must find room too.
+  const std::uint64_t taken = tokens_.size() + 1;
+  const std::uint64_t context = n_ctx_ > taken ? n_ctx_ - taken : 0;
+  const std::uint64_t limit = max_tokens_ > generated_ + 1 ? max_tokens_ - generated_ - 1 : 0;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>({context, limit, kMaxRollBack - 1}));
+}
+
+void Generation::set_checkpoint() {
+  constexpr std::uint32_t kOpening = 8;
+  const auto n = static_cast<std::uint32_t>(tokens_.size());
+  checkpoint_ = n > kOpening ? (n - kOpening) / kPageTokens * kPageTokens : 0;
+}
+
+void Generation::take_embedding(std::span<const float> values) {
+  auto vector = finish_embedding(values, embed_->dimensions, embed_->normalize);
+  if (!vector) {
+    finish(std::move(vector).error());
+    return;
+  }
+  Event event;
+  event.id = request_.id;
+  event.kind = Event::Kind::embedding;
+  event.embedding = std::move(*vector);
+  events.push_back(std::move(event));
+  finish(Finish::stop);
+}
+
+void Generation::take_rows(std::span<const float> rows, std::size_t width) {
   if (!first_token_) {
     first_token_ = Clock::now();
+  }
+  if (embeds()) {
+    take_embedding(rows);
+    return;
   }
   if (max_tokens_ == 0) {
     finish(Finish::length);
     return;
   }
-  const Result<Token> picked = sampler_.pick(logits, allowed_);
+  const std::size_t n_draft = rows.size() / width - 1;
+  stats_.drafted_tokens += static_cast<std::uint32_t>(n_draft);
+  std::uint32_t accepted = 0;  // and in the sequence
+  for (std::size_t i = 0; i <= n_draft && !finished_; ++i) {
+    const std::size_t before = tokens_.size();
+    take_logits(rows.subspan(i * width, width), i);
+    if (i == n_draft || tokens_.size() == before || tokens_.back() != draft_[i]) {
+      break;
+    }
+    ++accepted;
+  }
+  if (!finished_) {
+    speculation_.note(static_cast<std::uint32_t>(n_draft), accepted);
+  }
+  draft_.clear();
+  draft_q_.clear();
+  const auto wrong = static_cast<std::uint32_t>(n_draft) - accepted;
+  if (sequence && !sequence->roll_back(wrong)) {
+    sequence->clear();
+  }
+}
+
+/// One row of logits. Row i checks the draft's token i.
+void Generation::take_logits(std::span<const float> logits, std::size_t row) {
+  const bool drawn = row < draft_q_.size();
+  Result<Token> picked = drawn ? Token{0} : sampler_.pick(logits, allowed_);
+  if (drawn) {
+    auto verdict = sampler_.verify(logits, allowed_, draft_[row], draft_q_[row]);
+    picked = verdict ? Result<Token>(verdict->token) : std::unexpected(std::move(verdict).error());
+  }
   if (!picked) {
     Error error = picked.error();
     if (error.code == ErrorCode::non_finite) {
@@ -146,6 +250,7 @@ void Generation::take_logits(std::span<const float> logits) {
     return;
   }
   ++generated_;
+  stats_.accepted_tokens += row < draft_.size() && *picked == draft_[row] ? 1 : 0;
   if (tokenizer_.vocab().is_end_of_generation(*picked)) {
     finish(Finish::stop);
     return;
@@ -245,6 +350,15 @@ void Generation::shift_context() {
                           : std::min(static_cast<std::uint32_t>(request_.n_keep), n_ctx_ / 2);
   const std::uint32_t drop = std::max((size - keep) / 2, size - n_ctx_);
   tokens_.erase(tokens_.begin() + keep, tokens_.begin() + keep + drop);
+  if (!shifted_) {
+    warn(
+        fmt::format("the context of {} tokens is full: its oldest tokens after the first {} are "
+                    "dropped as the answer goes on",
+                    n_ctx_, keep));
+    shifted_ = true;
+  }
+  checkpoint_ = 0;
+  propose({});
   stats_.truncated_tokens += drop;
   if (sequence) {
     sequence->clear();

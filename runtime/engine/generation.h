@@ -1,6 +1,7 @@
 /// The state of one request: what is to be fed, how tokens become events.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "runtime/chat/output_parser.h"
 #include "runtime/engine/messages.h"
+#include "runtime/engine/speculation.h"
 #include "runtime/kv/sequence.h"
 #include "runtime/sample/sampler.h"
 #include "runtime/tokenizer/detokenizer.h"
@@ -26,6 +28,10 @@ class Generation {
   /// invalid_argument (empty prompt, ids out of range).
   static Result<std::unique_ptr<Generation>> start(Request request, const Tokenizer& tokenizer,
                                                    std::uint32_t n_ctx, Clock::time_point arrived);
+  /// The same for a text to be embedded: its tokens are fed once, what comes out is the vector. The
+  /// vocabulary's end token follows the text where it wants one.
+  static Result<std::unique_ptr<Generation>> start(Embed embed, const Tokenizer& tokenizer,
+                                                   std::uint32_t n_ctx, Clock::time_point arrived);
 
   RequestId id() const { return request_.id; }
   const Request& request() const { return request_; }
@@ -36,9 +42,26 @@ class Generation {
   bool decoding() const { return generated_ > 0 && pending() == 1; }
   bool finished() const { return finished_; }
 
-  /// Takes the logits after the last fed token: samples, turns the token into events, notices the
-  /// end.
-  void take_logits(std::span<const float> logits);
+  bool embeds() const { return embed_.has_value(); }
+
+  /// Takes what a step gave for its wanted rows, [n, width]: logits after the last token and after
+  /// each drafted one, or the embedding. Samples row by row until a token differs from the draft,
+  /// turns tokens into events, notices the end, and rolls the sequence back to what was right.
+  void take_rows(std::span<const float> rows, std::size_t width);
+
+  /// Tokens that may follow, to be checked in the next step; with `q`, what each was drawn from.
+  void propose(std::vector<Token> draft, std::vector<std::vector<Weighted>> q = {});
+  const std::vector<Token>& draft() const { return draft_; }
+  /// Tokens that a draft may have: less than the context and the limit of tokens leave.
+  std::uint32_t draft_room() const;
+  void set_draft_limit(std::uint32_t limit) { speculation_ = Speculation(limit); }
+  std::uint32_t draft_wanted() const { return std::min(speculation_.wanted(), draft_room()); }
+
+  /// Where the sequence should be forked for later requests (0: nowhere): the last page boundary
+  /// before the end of the prompt, which the template's opening of the answer follows.
+  void set_checkpoint();
+  std::uint32_t checkpoint() const { return checkpoint_; }
+
   /// Ends with `done` (what is held back comes out first) or with `error`.
   void finish(Finish finish);
   void finish(Error error);
@@ -59,6 +82,10 @@ class Generation {
       false;  ///< lost its pages to older requests; waits until one of them has finished
 
  private:
+  void take_logits(std::span<const float> logits, std::size_t row);
+  void take_embedding(std::span<const float> values);
+  Result<void> check_sampling() const;
+  void warn(std::string text);
   Generation(Request request, const Tokenizer& tokenizer, std::uint32_t n_ctx,
              Clock::time_point arrived);
   Result<void> encode();
@@ -72,6 +99,11 @@ class Generation {
   Clock::time_point arrived_;
   std::optional<Clock::time_point> started_, first_token_;
   std::vector<Token> tokens_;
+  std::optional<Embed> embed_;
+  std::vector<Token> draft_;
+  std::vector<std::vector<Weighted>> draft_q_;  ///< [draft] what a token was drawn from; or empty
+  Speculation speculation_{0};
+  std::uint32_t checkpoint_ = 0;
   std::vector<std::uint8_t> allowed_;  ///< empty, or a mask without the suppressed tokens
   Sampler sampler_;
   LogitScan logprob_scan_;
@@ -82,6 +114,7 @@ class Generation {
   std::uint32_t max_tokens_ = 0;
   Stats stats_;
   bool finished_ = false;
+  bool shifted_ = false;  ///< the reader was told
 };
 
 }  // namespace lm

@@ -9,7 +9,7 @@
 namespace lm {
 namespace {
 
-enum class Tag : std::uint8_t { request = 1, cancel = 2, credit = 3, event = 4 };
+enum class Tag : std::uint8_t { request = 1, cancel = 2, credit = 3, event = 4, embed = 5 };
 
 class Writer {
  public:
@@ -192,20 +192,59 @@ std::vector<TokenLogprobs> get_logprobs(Reader& r) {
   return tokens;
 }
 
-void put(Writer& w, const Request& q) {
-  w.enumeration(Tag::request);
-  w.integer(q.id);
-  w.integer(static_cast<std::uint32_t>(q.prompt.size()));
-  for (const PromptSegment& segment : q.prompt) {
+void put(Writer& w, const Prompt& prompt, const std::vector<Token>& ids) {
+  w.integer(static_cast<std::uint32_t>(prompt.size()));
+  for (const PromptSegment& segment : prompt) {
     w.enumeration(segment.kind);
     w.text(segment.text);
     w.boolean(segment.special == SpecialTokens::parsed);
     w.integer(segment.media_index);
   }
-  w.integer(static_cast<std::uint32_t>(q.ids.size()));
-  for (const Token token : q.ids) {
+  w.integer(static_cast<std::uint32_t>(ids.size()));
+  for (const Token token : ids) {
     w.integer(token);
   }
+}
+
+void get(Reader& r, Prompt& prompt, std::vector<Token>& ids) {
+  for (std::uint32_t n = r.count(10), i = 0; i < n && r.ok; ++i) {
+    PromptSegment segment;
+    segment.kind = r.enumeration(PromptSegment::Kind::media);
+    segment.text = r.text();
+    segment.special = r.boolean() ? SpecialTokens::parsed : SpecialTokens::as_text;
+    segment.media_index = r.integer<std::uint32_t>();
+    prompt.push_back(std::move(segment));
+  }
+  for (std::uint32_t n = r.count(sizeof(Token)), i = 0; i < n && r.ok; ++i) {
+    ids.push_back(r.integer<Token>());
+  }
+}
+
+void put(Writer& w, const Embed& q) {
+  w.enumeration(Tag::embed);
+  w.integer(q.id);
+  put(w, q.prompt, q.ids);
+  w.boolean(q.truncate);
+  w.boolean(q.normalize);
+  w.integer(q.dimensions);
+  w.integer(q.credit);
+}
+
+Embed get_embed(Reader& r) {
+  Embed q;
+  q.id = r.integer<RequestId>();
+  get(r, q.prompt, q.ids);
+  q.truncate = r.boolean();
+  q.normalize = r.boolean();
+  q.dimensions = r.integer<std::uint32_t>();
+  q.credit = r.integer<std::uint32_t>();
+  return q;
+}
+
+void put(Writer& w, const Request& q) {
+  w.enumeration(Tag::request);
+  w.integer(q.id);
+  put(w, q.prompt, q.ids);
   w.boolean(q.add_bos);
   put(w, q.sampler);
   w.boolean(q.logprobs);
@@ -220,23 +259,14 @@ void put(Writer& w, const Request& q) {
   w.boolean(q.starts_in_thinking);
   w.enumeration(q.family);
   w.text(q.tools_json);
+  w.integer(q.draft_tokens);
   w.integer(q.credit);
 }
 
 Request get_request(Reader& r) {
   Request q;
   q.id = r.integer<RequestId>();
-  for (std::uint32_t n = r.count(10), i = 0; i < n && r.ok; ++i) {
-    PromptSegment segment;
-    segment.kind = r.enumeration(PromptSegment::Kind::media);
-    segment.text = r.text();
-    segment.special = r.boolean() ? SpecialTokens::parsed : SpecialTokens::as_text;
-    segment.media_index = r.integer<std::uint32_t>();
-    q.prompt.push_back(std::move(segment));
-  }
-  for (std::uint32_t n = r.count(sizeof(Token)), i = 0; i < n && r.ok; ++i) {
-    q.ids.push_back(r.integer<Token>());
-  }
+  get(r, q.prompt, q.ids);
   q.add_bos = r.boolean();
   q.sampler = get_sampler(r);
   q.logprobs = r.boolean();
@@ -251,6 +281,7 @@ Request get_request(Reader& r) {
   q.starts_in_thinking = r.boolean();
   q.family = r.enumeration(OutputFamily::last);
   q.tools_json = r.text();
+  q.draft_tokens = r.integer<std::int32_t>();
   q.credit = r.integer<std::uint32_t>();
   return q;
 }
@@ -266,6 +297,8 @@ std::string encode(const Command& command) {
   Writer w;
   if (const auto* request = std::get_if<Request>(&command)) {
     put(w, *request);
+  } else if (const auto* embed = std::get_if<Embed>(&command)) {
+    put(w, *embed);
   } else if (const auto* cancel = std::get_if<Cancel>(&command)) {
     w.enumeration(Tag::cancel);
     w.integer(cancel->id);
@@ -284,9 +317,14 @@ std::string encode(const Event& event) {
   w.enumeration(event.kind);
   w.text(event.text);
   put(w, event.logprobs);
+  w.integer(static_cast<std::uint32_t>(event.embedding.size()));
+  for (const float value : event.embedding) {
+    w.integer(std::bit_cast<std::uint32_t>(value));
+  }
   const Stats& s = event.stats;
-  for (const std::uint32_t n : {s.prompt_tokens, s.cached_tokens, s.generated_tokens,
-                                s.truncated_tokens, s.context_used, s.context_size}) {
+  for (const std::uint32_t n :
+       {s.prompt_tokens, s.cached_tokens, s.generated_tokens, s.truncated_tokens, s.drafted_tokens,
+        s.accepted_tokens, s.context_used, s.context_size}) {
     w.integer(n);
   }
   for (const std::uint64_t ns : {s.queue_ns, s.prompt_ns, s.generation_ns}) {
@@ -305,9 +343,12 @@ std::string encode(const Event& event) {
 Result<Command> decode_command(std::string_view bytes) {
   Reader r(bytes);
   Command command;
-  switch (r.enumeration(Tag::event)) {
+  switch (r.enumeration(Tag::embed)) {
     case Tag::request:
       command = get_request(r);
+      break;
+    case Tag::embed:
+      command = get_embed(r);
       break;
     case Tag::cancel:
       command = Cancel{r.integer<RequestId>()};
@@ -331,16 +372,20 @@ Result<Command> decode_command(std::string_view bytes) {
 Result<Event> decode_event(std::string_view bytes) {
   Reader r(bytes);
   Event event;
-  if (r.enumeration(Tag::event) != Tag::event) {
+  if (r.enumeration(Tag::embed) != Tag::event) {
     return malformed("event");
   }
   event.id = r.integer<RequestId>();
   event.kind = r.enumeration(Event::Kind::done);
   event.text = r.text();
   event.logprobs = get_logprobs(r);
+  for (std::uint32_t n = r.count(sizeof(float)), i = 0; i < n && r.ok; ++i) {
+    event.embedding.push_back(std::bit_cast<float>(r.integer<std::uint32_t>()));
+  }
   Stats& s = event.stats;
-  for (std::uint32_t* n : {&s.prompt_tokens, &s.cached_tokens, &s.generated_tokens,
-                           &s.truncated_tokens, &s.context_used, &s.context_size}) {
+  for (std::uint32_t* n :
+       {&s.prompt_tokens, &s.cached_tokens, &s.generated_tokens, &s.truncated_tokens,
+        &s.drafted_tokens, &s.accepted_tokens, &s.context_used, &s.context_size}) {
     *n = r.integer<std::uint32_t>();
   }
   for (std::uint64_t* ns : {&s.queue_ns, &s.prompt_ns, &s.generation_ns}) {

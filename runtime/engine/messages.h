@@ -47,8 +47,22 @@ struct Request {
   std::string thinking_close;
   bool starts_in_thinking = false;           ///< the prompt itself ended with the opening tag
   OutputFamily family = OutputFamily::none;  ///< how the model writes tool calls
-  std::string tools_json;     ///< tools offered, as in Dialect; empty: calls stay text
+  std::string tools_json;  ///< tools offered, as in Dialect; empty: calls stay text
+  /// Tokens drafted ahead of the text and checked in one step, at most kMaxRollBack - 1; 0: none;
+  /// -1: the engine's choice. Drafts change neither greedy text nor the distribution of other text.
+  std::int32_t draft_tokens = -1;
   std::uint32_t credit = 64;  ///< events the reader will take before it grants more
+};
+
+/// Turn a text into a vector, with a model that pools. Its events: `embedding`, then `done`.
+struct Embed {
+  RequestId id = 0;
+  Prompt prompt;           ///< segments; used when `ids` is empty
+  std::vector<Token> ids;  ///< the text as ids, used as they are
+  bool truncate = true;    ///< drop the end of a text that is too long (counted), else refuse it
+  bool normalize = true;   ///< to length 1
+  std::uint32_t dimensions = 0;  ///< keep the first ones only; 0: all
+  std::uint32_t credit = 64;
 };
 
 /// Stop a request; its last event is `done` with finish cancelled.
@@ -62,7 +76,7 @@ struct Credit {
   std::uint32_t n = 1;
 };
 
-using Command = std::variant<Request, Cancel, Credit>;
+using Command = std::variant<Request, Embed, Cancel, Credit>;
 
 enum class Finish : std::uint8_t { stop, length, cancelled };
 
@@ -72,6 +86,8 @@ struct Stats {
   std::uint32_t cached_tokens = 0;  ///< of these, not evaluated again
   std::uint32_t generated_tokens = 0;
   std::uint32_t truncated_tokens = 0;  ///< dropped from the prompt or by context shifts
+  std::uint32_t drafted_tokens = 0;    ///< guessed ahead; of these
+  std::uint32_t accepted_tokens = 0;   ///< were right
   std::uint64_t queue_ns = 0;
   std::uint64_t prompt_ns = 0;
   std::uint64_t generation_ns = 0;
@@ -81,7 +97,16 @@ struct Stats {
 
 /// What the engine says about a request, in order. `error` and `done` are the last.
 struct Event {
-  enum class Kind : std::uint8_t { content, thinking, tool_call, stats, warning, error, done };
+  enum class Kind : std::uint8_t {
+    content,
+    thinking,
+    tool_call,
+    embedding,
+    stats,
+    warning,
+    error,
+    done
+  };
   RequestId id = 0;
   Kind kind = Kind::content;
   std::string text;  ///< content, thinking: complete UTF-8; warning: the sentence; tool_call: as
@@ -89,6 +114,7 @@ struct Event {
   /// Kinds content and thinking, when asked for: the tokens that this text completes. Tokens of a
   /// stop string are left out, as their text is.
   std::vector<TokenLogprobs> logprobs;
+  std::vector<float> embedding;  ///< kind embedding
   Stats stats;                   ///< kinds stats and done
   Finish finish = Finish::stop;  ///< kind done
   std::string stop_string;       ///< kind done: the stop string that ended it, or empty

@@ -18,10 +18,13 @@ class PrefixCache {
   explicit PrefixCache(std::size_t max_entries) : max_entries_(max_entries) {}
 
   /// The sequence that shares the longest prefix with `tokens`, rolled back to it; at most
-  /// tokens.size() - 1 tokens, so that there is something left to evaluate. Null when none shares
-  /// anything.
+  /// tokens.size() - 1 tokens, so that there is something left to evaluate. Sequences that can't be
+  /// rolled back that far (recurrent state, pages behind a window) are left alone. A checkpoint
+  /// stays in the cache: its fork is given. Null when none shares anything.
   std::unique_ptr<Sequence> take(const std::vector<Token>& tokens);
   void put(std::vector<Token> tokens, std::unique_ptr<Sequence> sequence);
+  /// As put, for a fork made on the way. It replaces checkpoints that it continues.
+  void put_checkpoint(std::vector<Token> tokens, std::unique_ptr<Sequence> sequence);
   /// Gives back the memory of the least recently used entry. False when there is none.
   bool drop_oldest();
   void clear() { entries_.clear(); }
@@ -30,7 +33,10 @@ class PrefixCache {
   struct Entry {
     std::vector<Token> tokens;
     std::unique_ptr<Sequence> sequence;
+    bool checkpoint = false;
   };
+  void put(Entry entry);
+
   std::size_t max_entries_;
   std::list<Entry> entries_;  ///< oldest first
 };

@@ -20,8 +20,10 @@ std::vector<Scheduler::Pick> Scheduler::next(
     // Without credit its reader is behind: only this request pauses.
     const bool ready = !generation->finished() && !generation->preempted && generation->decoding();
     if (ready && generation->credit > generation->events.size() && rows < n_batch_) {
-      picks.push_back({generation.get(), 1, true});
-      ++rows;
+      const auto wanted = static_cast<std::uint32_t>(1 + generation->draft().size());
+      const std::uint32_t n = std::min(wanted, n_batch_ - rows);
+      picks.push_back({generation.get(), n, n});
+      rows += n;
     }
   }
   std::uint32_t budget = n_batch_ - rows;
@@ -36,8 +38,16 @@ std::vector<Scheduler::Pick> Scheduler::next(
     }
     if (!generation->finished() && !generation->preempted && !generation->decoding() &&
         generation->pending() > 0) {
-      const std::uint32_t n = std::min(budget, generation->pending());
-      picks.push_back({generation.get(), n, n == generation->pending()});
+      const std::uint32_t pending = generation->pending();
+      if (whole_texts_ && pending > budget) {
+        continue;
+      }
+      std::uint32_t n = std::min(budget, pending);
+      const std::uint32_t done = generation->sequence->length();
+      if (generation->checkpoint() > done) {
+        n = std::min(n, generation->checkpoint() - done);
+      }
+      picks.push_back({generation.get(), n, n == pending ? 1u : 0u});
       budget -= n;
     }
   }

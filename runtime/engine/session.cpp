@@ -207,8 +207,7 @@ Result<void> Session::Impl::allocate(const WorkBytes& work, const Plan& any_plan
   const auto per_slab =
       static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kSlabBytes / page_bytes, 1, 4096));
   if (model->hparams().state_bytes() > 0) {
-    // As many again for snapshots: a step that fails must leave the state as it was.
-    LM_TRY(states, StatePool::create(devices, kv.state_slot_bytes, 2 * n_seq + 2));
+    LM_TRY(states, StatePool::create(devices, kv.state_slot_bytes, state_slots(n_seq)));
   }
   pages = std::make_unique<PagePool>(std::move(devices), kv.groups, std::move(max_pages), per_slab);
 
@@ -371,6 +370,18 @@ std::uint32_t Session::pooled_row(std::uint32_t n_tokens) const {
   return impl_->model->hparams().pooling == Pooling::last ? n_tokens - 1 : 0;
 }
 
+bool Session::has_state() const {
+  return impl_->states != nullptr;
+}
+
+bool Session::needs_checkpoints() const {
+  bool windowed = false;
+  for (const KvGroup& group : impl_->kv.groups) {
+    windowed = windowed || group.window > 0;
+  }
+  return has_state() || windowed;
+}
+
 std::uint64_t Session::arena_bytes() const {
   std::uint64_t bytes = 0;
   for (const auto& arena : impl_->arenas) {
@@ -425,15 +436,17 @@ Result<void> Session::step(std::span<const BatchItem> items, const StopFlag& sto
   }
   impl_->batch.build(items, *impl_->pages);
   if (auto ran = impl_->run_step(stop, logits); !ran) {
-    give_back();
+    for (const BatchItem& item : items) {
+      item.sequence->discard_step();
+    }
     return ran;
   }
   for (const BatchItem& item : items) {
     item.sequence->commit(static_cast<std::uint32_t>(item.tokens.size()));
     for (std::uint32_t g = 0; g < impl_->pages->n_group(); ++g) {
-      const std::uint32_t window = impl_->pages->group(g).window;
-      if (window > 0 && item.sequence->length() >= window) {
-        item.sequence->release_before(g, item.sequence->length() - window + 1);
+      const std::uint32_t kept = impl_->pages->group(g).window + kMaxRollBack;
+      if (kept > kMaxRollBack && item.sequence->length() >= kept) {
+        item.sequence->release_before(g, item.sequence->length() - kept + 1);
       }
     }
   }

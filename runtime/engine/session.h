@@ -51,13 +51,19 @@ class Session {
   bool is_pooled() const;
   std::uint32_t pooled_row(std::uint32_t n_tokens) const;
 
+  /// Recurrent layers: a sequence can't forget its last tokens.
+  bool has_state() const;
+  /// Whether sequences can't be rolled back far (recurrent state, sliding windows), so that what a
+  /// later request may share with this one must be kept as a fork on the way.
+  bool needs_checkpoints() const;
+
   /// A new empty sequence.
   Result<std::unique_ptr<Sequence>> new_sequence();
 
   /// Runs the items as one ragged step of at most n_batch rows. On success every sequence has grown
   /// by its tokens and `logits` holds one row [output_width] per wanted output, in item order; on
-  /// `cancelled` and on errors all sequences are as they were. Errors: out_of_memory (no page),
-  /// device_lost, cancelled, invalid_argument.
+  /// `cancelled` and on errors all sequences are as they were, or empty where they carry recurrent
+  /// state. Errors: out_of_memory (no page), device_lost, cancelled, invalid_argument.
   Result<void> step(std::span<const BatchItem> items, const StopFlag& stop,
                     std::vector<float>& logits);
 

@@ -119,22 +119,30 @@ Result<std::unique_ptr<Sequence>> Sequence::fork() {
   return copy;
 }
 
-Result<void> Sequence::roll_back(std::uint32_t n) {
+void Sequence::discard_step() {
+  if (state_slot_ != kNoSlot) {
+    clear();
+  } else {
+    unreserve();
+  }
+}
+
+Result<void> Sequence::check_roll_back(std::uint32_t n) const {
   if (n > length_) {
     return fail(ErrorCode::invalid_argument, "sequence",
                 fmt::format("can't roll back {} of {} tokens", n, length_));
   }
-  if (n == 0) {
+  if (n == 0 || n == length_) {
     return {};
   }
-  if (states_ != nullptr && n < length_) {
+  if (states_ != nullptr) {
     return fail(
         ErrorCode::unsupported, "sequence",
         fmt::format("its recurrent state has seen {} tokens and can't forget {}", state_length_, n),
         "go back to a snapshot");
   }
   const std::uint32_t length = length_ - n;
-  for (std::uint32_t g = 0; g < tables_.size() && length > 0; ++g) {
+  for (std::uint32_t g = 0; g < tables_.size(); ++g) {
     const std::uint32_t window = pages_.group(g).window;
     const std::uint32_t first = window == 0 || length < window ? 0 : length - window + 1;
     for (std::uint32_t p = first / kPageTokens; p < pages_for(length); ++p) {
@@ -145,11 +153,19 @@ Result<void> Sequence::roll_back(std::uint32_t n) {
       }
     }
   }
-  if (length == 0) {
+  return {};
+}
+
+Result<void> Sequence::roll_back(std::uint32_t n) {
+  LM_CHECK(check_roll_back(n));
+  if (n == 0) {
+    return {};
+  }
+  if (n == length_) {
     clear();
     return {};
   }
-  length_ = length;
+  length_ -= n;
   state_length_ = std::min(state_length_, length_);
   unreserve();
   return {};

@@ -13,6 +13,10 @@ namespace lm {
 class PagePool;
 class StatePool;
 
+/// Tokens that a sequence without recurrent state can always forget: pages stay this long behind a
+/// window. Bounds what may be drafted ahead.
+constexpr std::uint32_t kMaxRollBack = 16;
+
 /// Page tables (one per KV group) and a recurrent state slot. Sequences share pages after `fork`;
 /// whoever writes to a shared page first gets a copy of it. Not thread-safe: the engine thread owns
 /// all sequences of a session.
@@ -33,20 +37,26 @@ class Sequence {
   Result<void> reserve(std::uint32_t n);
   /// n reserved tokens are now in the KV.
   void commit(std::uint32_t n);
-  /// Gives back pages reserved beyond the length (a cancelled step).
+  /// Gives back pages reserved beyond the length (a step that was not begun).
   void unreserve();
+  /// A step with this sequence was begun and did not end. The KV below the length is untouched; a
+  /// recurrent state is not, so with one everything is forgotten and must be evaluated again.
+  void discard_step();
 
   /// A sequence with the same content that shares all pages. A snapshot is a fork that nobody
   /// writes to.
   Result<std::unique_ptr<Sequence>> fork();
   /// Forgets the last n tokens. Errors: unsupported when a recurrent state stands beyond the new
-  /// length (go back to a snapshot instead).
+  /// length, or pages behind a window are gone (go back to a snapshot instead).
   Result<void> roll_back(std::uint32_t n);
+  bool can_roll_back(std::uint32_t n) const { return check_roll_back(n).has_value(); }
   /// Pages of `group` that hold only KV indices below `first_needed` are given back.
   void release_before(std::uint32_t group, std::uint32_t first_needed);
   void clear();
 
  private:
+  Result<void> check_roll_back(std::uint32_t n) const;
+
   PagePool& pages_;
   StatePool* states_;
   std::vector<std::vector<std::uint32_t>> tables_;  ///< [group][page]

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/kv/sequence.h"
+
 namespace lm {
 namespace {
 
@@ -23,8 +25,10 @@ std::uint32_t kv_pages(const KvGroup& group, std::uint32_t n_ctx, std::uint32_t 
   }
   // Behind a window pages are given back; what is alive at once is every window and the batch in
   // the making. One page more per sequence, because windows begin inside pages.
+  constexpr std::uint32_t kIdle = 2;
+  const std::uint64_t n_window = std::uint64_t{n_seq} + kIdle;
   const std::uint64_t alive =
-      pages_of(std::uint64_t{group.window} * n_seq + n_batch) + std::uint64_t{n_seq};
+      pages_of((std::uint64_t{group.window} + kMaxRollBack) * n_window + n_batch) + n_window;
   return static_cast<std::uint32_t>(std::min(whole, alive));
 }
 
@@ -38,6 +42,9 @@ std::vector<DeviceBytes> memory_plan(const Weights& weights, const KvLayout& kv,
     result[d].scratch = work.scratch[d];
     for (const KvGroup& group : kv.groups) {
       result[d].kv += group.page_bytes[d] * kv_pages(group, n_ctx, n_seq, n_batch);
+    }
+    if (d < kv.state_slot_bytes.size()) {
+      result[d].kv += kv.state_slot_bytes[d] * state_slots(n_seq);
     }
   }
   return result;

@@ -1,73 +1,21 @@
 // The engine with a real (tiny, random) model: text, stopping, cancelling, many requests at once.
 #include "runtime/engine/engine.h"
 
+#include <algorithm>
+#include <cmath>
 #include <thread>
 
 #include <gtest/gtest.h>
 
 #include "runtime/tokenizer/detokenizer.h"
-#include "tests/golden/golden.h"
+#include "tests/runtime/engine_fixture.h"
 
 namespace lm {
 namespace {
 
 using namespace std::chrono_literals;
 
-std::shared_ptr<const Model> load_model(const char* name = "llama-gqa") {
-  auto file = GgufFile::open(golden::data_dir() / "arch" / (std::string(name) + ".gguf"));
-  EXPECT_TRUE(file) << file.error().problem;
-  auto model = Model::load(std::move(*file),
-                           {{make_cpu_backend({.n_threads = 2, .isa_limit = {}})}, {}, true});
-  EXPECT_TRUE(model) << model.error().subject << " " << model.error().problem;
-  return *model;
-}
-
-std::unique_ptr<Engine> make_engine(std::shared_ptr<const Model> model, std::uint32_t n_ctx = 256,
-                                    std::uint32_t n_seq = 4, std::uint32_t n_batch = 512) {
-  EngineOptions options;
-  options.session.n_ctx = n_ctx;
-  options.session.n_seq_guaranteed = n_seq;
-  options.session.n_batch = n_batch;
-  options.session.kv_type = DType::f32;
-  auto engine = Engine::create(std::move(model), options);
-  EXPECT_TRUE(engine) << engine.error().problem;
-  return std::move(*engine);
-}
-
-Request greedy(RequestId id, std::vector<Token> ids, std::int32_t max_tokens) {
-  Request request;
-  request.id = id;
-  request.ids = std::move(ids);
-  request.sampler.temperature = 0.0;
-  request.max_tokens = max_tokens;
-  return request;
-}
-
-struct Answer {
-  std::string text, thinking;
-  std::vector<Event> all;
-  Event last;
-};
-
-Answer read_all(Engine& engine, RequestId id) {
-  Answer answer;
-  for (;;) {
-    auto event = engine.next(id, 20s);
-    if (!event) {
-      ADD_FAILURE() << "no event of request " << id;
-      return answer;
-    }
-    answer.all.push_back(*event);
-    if (event->kind == Event::Kind::content) {
-      answer.text += event->text;
-    } else if (event->kind == Event::Kind::thinking) {
-      answer.thinking += event->text;
-    } else if (event->kind == Event::Kind::done || event->kind == Event::Kind::error) {
-      answer.last = *event;
-      return answer;
-    }
-  }
-}
+using namespace engine_fixture;
 
 std::string text_of(const Model& model, const std::vector<Token>& tokens) {
   Detokenizer detokenizer(*model.tokenizer(), {});
@@ -83,7 +31,7 @@ std::string text_of(const Model& model, const std::vector<Token>& tokens) {
 
 TEST(Engine, GreedyTextIsTheGoldenTokens) {
   const auto golden = golden::load("arch", "llama-gqa");
-  auto model = load_model();
+  auto model = load_model("llama-gqa");
   auto engine = make_engine(model);
   RequestId id = 1;
   std::size_t cases = 0;
@@ -103,7 +51,7 @@ TEST(Engine, GreedyTextIsTheGoldenTokens) {
 }
 
 TEST(Engine, ManyAtOnceGetTheSameTextAsAlone) {
-  auto model = load_model();
+  auto model = load_model("llama-gqa");
   auto engine = make_engine(model, 256, 8);
   std::vector<std::vector<Token>> prompts;
   for (int i = 0; i < 8; ++i) {
@@ -127,7 +75,7 @@ TEST(Engine, ManyAtOnceGetTheSameTextAsAlone) {
 }
 
 TEST(Engine, AConversationFindsItsPastInTheCache) {
-  auto engine = make_engine(load_model());
+  auto engine = make_engine(load_model("llama-gqa"));
   std::vector<Token> prompt = {1};
   for (int i = 0; i < 60; ++i) {
     prompt.push_back(260 + i % 50);
@@ -144,7 +92,7 @@ TEST(Engine, AConversationFindsItsPastInTheCache) {
 }
 
 TEST(Engine, PromptLongerThanTheContextIsAnErrorWithBothNumbers) {
-  auto engine = make_engine(load_model(), 64);
+  auto engine = make_engine(load_model("llama-gqa"), 64);
   ASSERT_TRUE(engine->submit(greedy(1, std::vector<Token>(100, 260), 4)));
   const Answer answer = read_all(*engine, 1);
   ASSERT_EQ(answer.last.kind, Event::Kind::error);
@@ -154,7 +102,7 @@ TEST(Engine, PromptLongerThanTheContextIsAnErrorWithBothNumbers) {
 }
 
 TEST(Engine, TruncationDropsAndCounts) {
-  auto engine = make_engine(load_model(), 64);
+  auto engine = make_engine(load_model("llama-gqa"), 64);
   Request request = greedy(1, std::vector<Token>(100, 260), 4);
   request.overflow = Overflow::truncate_front;
   request.shift = true;
@@ -162,12 +110,15 @@ TEST(Engine, TruncationDropsAndCounts) {
   const Answer answer = read_all(*engine, 1);
   EXPECT_EQ(answer.last.kind, Event::Kind::done);
   EXPECT_GE(answer.last.stats.truncated_tokens, 37u);
+  ASSERT_EQ(answer.all.front().kind, Event::Kind::warning) << "nothing goes without a word";
+  EXPECT_NE(answer.all.front().text.find("100"), std::string::npos);
+  EXPECT_NE(answer.all.front().text.find("64"), std::string::npos);
   EXPECT_EQ(answer.last.stats.prompt_tokens, 100u);
   EXPECT_EQ(answer.last.stats.generated_tokens, 4u);
 }
 
 TEST(Engine, FullContextEndsWithLengthOrShifts) {
-  auto engine = make_engine(load_model(), 64);
+  auto engine = make_engine(load_model("llama-gqa"), 64);
   ASSERT_TRUE(engine->submit(greedy(1, std::vector<Token>(60, 260), 40)));
   const Answer ends = read_all(*engine, 1);
   EXPECT_EQ(ends.last.finish, Finish::length);
@@ -178,10 +129,49 @@ TEST(Engine, FullContextEndsWithLengthOrShifts) {
   const Answer shifts = read_all(*engine, 2);
   EXPECT_EQ(shifts.last.stats.generated_tokens, 40u);
   EXPECT_GT(shifts.last.stats.truncated_tokens, 0u);
+  EXPECT_EQ(std::ranges::count(shifts.all, Event::Kind::warning, &Event::kind), 1)
+      << "one warning, however often it shifts";
+}
+
+TEST(Engine, LogprobsComeWithTheTextOfTheirTokens) {
+  const auto model = load_model("llama-gqa");
+  auto engine = make_engine(model);
+  Request request = greedy(1, {1, 287, 295, 282}, 20);
+  request.logprobs = true;
+  request.top_logprobs = 20;
+  ASSERT_TRUE(engine->submit(request));
+  const Answer answer = read_all(*engine, 1);
+  std::vector<TokenLogprobs> tokens;
+  for (const Event& event : answer.all) {
+    EXPECT_TRUE(event.logprobs.empty() || event.kind == Event::Kind::content);
+    tokens.insert(tokens.end(), event.logprobs.begin(), event.logprobs.end());
+  }
+  ASSERT_EQ(tokens.size(), answer.last.stats.generated_tokens);
+  for (const TokenLogprobs& token : tokens) {
+    ASSERT_EQ(token.top.size(), 20u);
+    EXPECT_EQ(token.top.front(), token.chosen) << "greedy takes the likeliest";
+    double sum = 0.0;
+    for (std::size_t i = 0; i < token.top.size(); ++i) {
+      sum += std::exp(static_cast<double>(token.top[i].logprob));
+      EXPECT_TRUE(i == 0 || token.top[i].logprob <= token.top[i - 1].logprob);
+    }
+    EXPECT_GT(sum, 20.0 / 320);
+    EXPECT_LE(sum, 1.0 + 1e-6);
+    EXPECT_EQ(token.chosen.bytes, model->tokenizer()->piece(token.chosen.id, true));
+  }
+  request.id = 2;
+  request.top_logprobs = 21;
+  ASSERT_TRUE(engine->submit(request));
+  EXPECT_EQ(read_all(*engine, 2).last.error.subject, "top_logprobs");
+  request.id = 3;
+  request.top_logprobs = 0;
+  request.sampler.logit_bias = {{320, 1.0f}};
+  ASSERT_TRUE(engine->submit(request));
+  EXPECT_EQ(read_all(*engine, 3).last.error.subject, "logit_bias");
 }
 
 TEST(Engine, StopStringEndsTheTextBeforeIt) {
-  auto engine = make_engine(load_model());
+  auto engine = make_engine(load_model("llama-gqa"));
   ASSERT_TRUE(engine->submit(greedy(1, {1, 287, 295, 282}, 30)));
   const std::string whole = read_all(*engine, 1).text;
   ASSERT_GT(whole.size(), 8u);
@@ -202,7 +192,7 @@ TEST(Engine, StopStringEndsTheTextBeforeIt) {
 }
 
 TEST(Engine, CancelEndsARequestAndLeavesOthersAlone) {
-  auto engine = make_engine(load_model(), 4096, 2);
+  auto engine = make_engine(load_model("llama-gqa"), 4096, 2);
   ASSERT_TRUE(engine->submit(greedy(1, {1, 270}, 10)));
   const std::string alone = read_all(*engine, 1).text;
   ASSERT_TRUE(engine->submit(greedy(2, std::vector<Token>(2000, 261), 1000)));
@@ -216,7 +206,7 @@ TEST(Engine, CancelEndsARequestAndLeavesOthersAlone) {
 }
 
 TEST(Engine, AReaderThatStopsReadingPausesOnlyItself) {
-  auto engine = make_engine(load_model(), 1024, 2);
+  auto engine = make_engine(load_model("llama-gqa"), 1024, 2);
   Request slow = greedy(1, {1, 270}, 200);
   slow.sampler.temperature = 1.0;
   slow.sampler.seed = 5;
@@ -234,7 +224,7 @@ TEST(Engine, AReaderThatStopsReadingPausesOnlyItself) {
 TEST(Engine, RequestsThatNeedMorePagesThanThereAreTakeTurns) {
   // The pool carries one context of 64 tokens (and a spare page): three requests of 60 tokens can't
   // run side by side.
-  auto model = load_model();
+  auto model = load_model("llama-gqa");
   auto engine = make_engine(model, 64, 1);
   std::vector<std::string> alone;
   for (RequestId id = 1; id <= 3; ++id) {
@@ -254,7 +244,7 @@ TEST(Engine, RequestsThatNeedMorePagesThanThereAreTakeTurns) {
 }
 
 TEST(Engine, SmallBatchesGiveTheSameText) {
-  auto model = load_model();
+  auto model = load_model("llama-gqa");
   std::vector<Token> prompt;
   for (int i = 0; i < 100; ++i) {
     prompt.push_back(259 + i % 61);
@@ -270,7 +260,7 @@ TEST(Engine, SmallBatchesGiveTheSameText) {
 }
 
 TEST(Engine, RefusesDuplicateIdsEmptyPromptsAndFullQueues) {
-  auto model = load_model();
+  auto model = load_model("llama-gqa");
   EngineOptions options;
   options.session.n_ctx = 64;
   options.max_queue = 2;
@@ -291,7 +281,7 @@ TEST(Engine, RefusesDuplicateIdsEmptyPromptsAndFullQueues) {
 }
 
 TEST(Engine, ZeroTokensEvaluatesThePromptOnly) {
-  auto engine = make_engine(load_model());
+  auto engine = make_engine(load_model("llama-gqa"));
   ASSERT_TRUE(engine->submit(greedy(1, {1, 270, 271}, 0)));
   const Answer answer = read_all(*engine, 1);
   EXPECT_EQ(answer.last.finish, Finish::length);
@@ -300,7 +290,7 @@ TEST(Engine, ZeroTokensEvaluatesThePromptOnly) {
 }
 
 TEST(Engine, ClosingWhileBusyJoins) {
-  auto engine = make_engine(load_model(), 8192, 1);
+  auto engine = make_engine(load_model("llama-gqa"), 8192, 1);
   ASSERT_TRUE(engine->submit(greedy(1, std::vector<Token>(8000, 261), 100)));
   std::this_thread::sleep_for(5ms);
   engine.reset();

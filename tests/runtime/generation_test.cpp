@@ -45,7 +45,7 @@ class GenerationTest : public testing::Test {
     for (const Token id : answer) {
       std::vector<float> logits(tokenizer_->n_vocab(), 0.0f);
       logits[static_cast<std::size_t>(id)] = 10.0f;
-      (*generation)->take_logits(logits);
+      (*generation)->take_rows(logits, logits.size());
     }
     std::string out;
     auto last = Event::Kind::done;

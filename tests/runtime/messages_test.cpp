@@ -33,6 +33,7 @@ Request sample_request() {
   q.thinking_close = "</think>";
   q.family = OutputFamily::lfm2;
   q.tools_json = "[]";
+  q.draft_tokens = 7;
   q.credit = 5;
   return q;
 }
@@ -68,7 +69,34 @@ TEST(Messages, RequestSurvivesTheWire) {
   EXPECT_EQ(r.thinking_close, "</think>");
   EXPECT_EQ(r.family, OutputFamily::lfm2);
   EXPECT_EQ(r.tools_json, "[]");
+  EXPECT_EQ(r.draft_tokens, 7);
   EXPECT_EQ(r.credit, 5u);
+}
+
+TEST(Messages, EmbedSurvivesTheWire) {
+  Embed q;
+  q.id = 17;
+  q.prompt = {{PromptSegment::Kind::text, "a text", SpecialTokens::as_text, 0}};
+  q.ids = {4, 5};
+  q.truncate = false;
+  q.normalize = false;
+  q.dimensions = 256;
+  q.credit = 3;
+  const std::string bytes = encode(Command{q});
+  const auto decoded = decode_command(bytes);
+  ASSERT_TRUE(decoded);
+  const auto& r = std::get<Embed>(*decoded);
+  EXPECT_EQ(r.id, 17u);
+  ASSERT_EQ(r.prompt.size(), 1u);
+  EXPECT_EQ(r.prompt[0].text, "a text");
+  EXPECT_EQ(r.ids, q.ids);
+  EXPECT_FALSE(r.truncate);
+  EXPECT_FALSE(r.normalize);
+  EXPECT_EQ(r.dimensions, 256u);
+  EXPECT_EQ(r.credit, 3u);
+  for (std::size_t n = 0; n < bytes.size(); ++n) {
+    EXPECT_FALSE(decode_command(std::string_view(bytes).substr(0, n))) << n;
+  }
 }
 
 TEST(Messages, CancelAndCreditSurviveTheWire) {
@@ -85,7 +113,9 @@ TEST(Messages, EventSurvivesTheWire) {
   e.text = "héllo";
   e.logprobs = {{{5, -0.25f, "h\xc3"}, {{5, -0.25f, "h\xc3"}, {6, -1.5f, ""}}},
                 {{7, 0.0f, "o"}, {}}};
+  e.embedding = {0.5f, -1e-30f};
   e.stats.prompt_tokens = 12;
+  e.stats.accepted_tokens = 34;
   e.stats.generation_ns = 1ull << 40;
   e.finish = Finish::cancelled;
   e.stop_string = "x";
@@ -94,7 +124,9 @@ TEST(Messages, EventSurvivesTheWire) {
   ASSERT_TRUE(d);
   EXPECT_EQ(d->text, e.text);
   EXPECT_EQ(d->logprobs, e.logprobs);
+  EXPECT_EQ(d->embedding, e.embedding);
   EXPECT_EQ(d->stats.prompt_tokens, 12u);
+  EXPECT_EQ(d->stats.accepted_tokens, 34u);
   EXPECT_EQ(d->stats.generation_ns, 1ull << 40);
   EXPECT_EQ(d->finish, Finish::cancelled);
   EXPECT_EQ(d->error.code, ErrorCode::non_finite);
