@@ -55,7 +55,7 @@ TEST(RealFiles, GoldenModelsLoad) {
     }
   }
   std::cout << fmt::format("{} golden models, {} tensors\n", files, tensors);
-  EXPECT_EQ(files, 45u);
+  EXPECT_GE(files, 83u);
 }
 
 TEST(RealFiles, QuantFilesAreNamedAfterTheirType) {
