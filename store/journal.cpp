@@ -108,7 +108,11 @@ Result<Journal> Journal::from_text(std::string_view text, std::string_view subje
   LM_TRY(journal.size_bytes, reader.number("size"));
   if (reader.has("sha256")) {
     LM_TRY(const std::string hex, reader.text("sha256"));
-    LM_TRY(journal.sha256, Digest::parse_hex(hex));
+    auto digest = Digest::parse_hex(hex);
+    if (!digest) {
+      return std::unexpected(reader.wrong("sha256", digest.error().problem));
+    }
+    journal.sha256 = *digest;
   }
   LM_TRY(journal.done, read_ranges(reader, journal.size_bytes));
   LM_TRY(journal.chunks, read_chunks(reader, journal.size_bytes));

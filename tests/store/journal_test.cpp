@@ -115,6 +115,13 @@ TEST(Journal, RefusesRangesThatMakeNoSense) {
   newer.replace(newer.find("\"version\":1"), 11, "\"version\":2");
   EXPECT_ERROR(Journal::from_text(seal(newer), "j"), ErrorCode::newer_schema);
   EXPECT_ERROR(Journal::from_text(seal("[]"), "j"), ErrorCode::corrupt);
+
+  std::string no_digest = full_journal().to_text();
+  no_digest = no_digest.substr(0, no_digest.find('\n'));
+  no_digest[no_digest.find("\"sha256\":\"") + 10] = 'X';
+  const auto refused = Journal::from_text(seal(no_digest), "j");
+  EXPECT_ERROR(refused, ErrorCode::corrupt);
+  EXPECT_EQ(refused.error().subject, "j") << "the file, not the digest";
 }
 
 TEST(Journal, JoinsRanges) {
