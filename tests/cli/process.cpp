@@ -245,6 +245,17 @@ bool Terminal::see(std::string_view text, std::chrono::seconds limit) {
   }
 }
 
+bool Terminal::see_bytes(std::size_t count, std::chrono::seconds limit) {
+  const auto end = Clock::now() + limit;
+  while (screen_.size() < searched_ + count) {
+    if (Clock::now() >= end || !read_some(std::chrono::milliseconds(50))) {
+      return false;
+    }
+  }
+  searched_ += count;
+  return true;
+}
+
 int Terminal::wait(std::chrono::seconds limit) {
   const auto end = Clock::now() + limit;
   while (true) {

@@ -62,6 +62,8 @@ class Terminal {
   /// Reads until `text` has appeared behind the place where the last search ended; false after
   /// `limit`.
   bool see(std::string_view text, std::chrono::seconds limit = std::chrono::seconds(60));
+  /// Reads until `count` bytes have come behind that place, whatever they are.
+  bool see_bytes(std::size_t count, std::chrono::seconds limit = std::chrono::seconds(60));
   /// Waits for the end; -1: by a signal, -2: it takes longer.
   int wait(std::chrono::seconds limit = std::chrono::seconds(60));
   void send(int signal) const;
