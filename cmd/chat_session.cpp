@@ -124,6 +124,7 @@ Result<void> ChatSession::set_parameter(const std::string& name,
 Result<Question> ChatSession::question(std::vector<Message>& messages, AnswerSink& sink) const {
   Question made;
   made.options = options_;
+  made.format = choices_.format;
   made.split_thinking = format_.thinks();
   made.overflow =
       choices_.long_prompt == LongPrompt::cut_front ? Overflow::truncate_front : Overflow::error;
@@ -170,6 +171,7 @@ Result<Answer> ChatSession::ask(const std::string& text, AnswerSink& sink) {
 Result<Answer> ChatSession::ask_raw(const std::string& text, AnswerSink& sink) {
   Question made;
   made.options = options_;
+  made.format = choices_.format;
   made.overflow =
       choices_.long_prompt == LongPrompt::cut_front ? Overflow::truncate_front : Overflow::error;
   PromptSegment segment;

@@ -25,6 +25,7 @@ Request make_request(const Question& question) {
   request.max_tokens = question.options.max_tokens;
   request.n_keep = question.options.n_keep;
   request.overflow = question.overflow;
+  request.format = question.format;
   if (question.split_thinking) {
     request.thinking_open = ChatFormat::kThinkingOpen;
     request.thinking_close = ChatFormat::kThinkingClose;

@@ -38,6 +38,7 @@ struct Question {
   Prompt prompt;
   GenerationOptions options;
   Overflow overflow = Overflow::error;
+  OutputFormat format;
   bool split_thinking = false;  ///< the model thinks: its text between the tags goes to `thinking`
 };
 

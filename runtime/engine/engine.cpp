@@ -23,6 +23,13 @@ constexpr std::size_t kCachedSequences = 4;
 struct Arrival {
   Command command;
   Clock::time_point time;
+  std::shared_ptr<CompiledFormat> format;  ///< of a request that has one
+};
+
+struct Waiting {
+  Request request;
+  Clock::time_point time;
+  std::shared_ptr<CompiledFormat> format;
 };
 
 }  // namespace
@@ -41,9 +48,10 @@ struct Engine::Impl {
   std::vector<RequestId> in_step;  ///< whom the running step serves
   bool closing = false;
   StopFlag stop{false};
+  std::optional<FormatCompiler> formats;  ///< thread-safe
 
   // Loop thread only.
-  std::deque<std::pair<Request, Clock::time_point>> waiting;
+  std::deque<Waiting> waiting;
   std::vector<std::unique_ptr<Generation>> active;
   std::vector<RequestId> cancelled;
   PrefixCache cache{kCachedSequences};
@@ -54,7 +62,7 @@ struct Engine::Impl {
 
   void loop();
   bool drain_inbox();
-  void handle(Command command, Clock::time_point time);
+  void handle(Arrival arrival);
   void admit();
   void cancel_now(RequestId id);
   bool step();
@@ -111,17 +119,17 @@ bool Engine::Impl::drain_inbox() {
     stop = false;
   }
   for (Arrival& arrival : arrived) {
-    handle(std::move(arrival.command), arrival.time);
+    handle(std::move(arrival));
   }
   return true;
 }
 
-void Engine::Impl::handle(Command command, Clock::time_point time) {
-  if (auto* request = std::get_if<Request>(&command)) {
-    waiting.emplace_back(std::move(*request), time);
-  } else if (const auto* cancel = std::get_if<Cancel>(&command)) {
+void Engine::Impl::handle(Arrival arrival) {
+  if (auto* request = std::get_if<Request>(&arrival.command)) {
+    waiting.push_back({std::move(*request), arrival.time, std::move(arrival.format)});
+  } else if (const auto* cancel = std::get_if<Cancel>(&arrival.command)) {
     cancel_now(cancel->id);
-  } else if (const auto* credit = std::get_if<Credit>(&command)) {
+  } else if (const auto* credit = std::get_if<Credit>(&arrival.command)) {
     for (auto& generation : active) {
       if (generation->id() == credit->id) {
         generation->credit += credit->n;
@@ -137,8 +145,8 @@ void Engine::Impl::cancel_now(RequestId id) {
       return;
     }
   }
-  const auto queued =
-      std::find_if(waiting.begin(), waiting.end(), [&](const auto& w) { return w.first.id == id; });
+  const auto queued = std::find_if(waiting.begin(), waiting.end(),
+                                   [&](const Waiting& w) { return w.request.id == id; });
   if (queued != waiting.end()) {
     Event done;
     done.id = id;
@@ -151,7 +159,7 @@ void Engine::Impl::cancel_now(RequestId id) {
 
 void Engine::Impl::admit() {
   while (!waiting.empty() && active.size() < kMaxActive) {
-    auto [request, time] = std::move(waiting.front());
+    auto [request, time, format] = std::move(waiting.front());
     waiting.pop_front();
     const RequestId id = request.id;
     auto generation =
@@ -165,6 +173,9 @@ void Engine::Impl::admit() {
       continue;
     }
     Generation& g = **generation;
+    if (format != nullptr) {
+      g.guide(std::move(format));
+    }
     g.sequence = cache.take(g.tokens());
     if (g.sequence) {
       g.set_cached(g.sequence->length());
@@ -305,6 +316,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Model> mode
   impl->model = model;
   impl->options = options;
   LM_TRY(impl->session, Session::create(std::move(model), options.session));
+  impl->formats.emplace(*impl->model->tokenizer());
   impl->scheduler.emplace(impl->session->n_batch());
   impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
@@ -339,6 +351,11 @@ std::vector<std::string> Engine::placement_lines() const {
 }
 
 Result<void> Engine::submit(Request request) {
+  // On the caller's thread: a schema that takes its time holds up nobody else.
+  std::shared_ptr<CompiledFormat> format;
+  if (request.format.kind != OutputFormat::Kind::none) {
+    LM_TRY(format, impl_->formats->compile(request.format));
+  }
   {
     const std::lock_guard lock(impl_->mutex);
     if (request.id == 0 || impl_->outbox.contains(request.id)) {
@@ -351,7 +368,7 @@ Result<void> Engine::submit(Request request) {
                   "try again later");
     }
     impl_->outbox.emplace(request.id, std::deque<Event>());
-    impl_->inbox.push_back({std::move(request), Clock::now()});
+    impl_->inbox.push_back({std::move(request), Clock::now(), std::move(format)});
   }
   impl_->work.notify_one();
   return {};
@@ -360,7 +377,7 @@ Result<void> Engine::submit(Request request) {
 void Engine::cancel(RequestId id) {
   {
     const std::lock_guard lock(impl_->mutex);
-    impl_->inbox.push_back({Cancel{id}, Clock::now()});
+    impl_->inbox.push_back({Cancel{id}, Clock::now(), nullptr});
     const auto& serving = impl_->in_step;
     if (std::find(serving.begin(), serving.end(), id) != serving.end()) {
       impl_->stop = true;
@@ -387,7 +404,7 @@ std::optional<Event> Engine::next(RequestId id, std::chrono::milliseconds timeou
   if (e.kind == Event::Kind::done || e.kind == Event::Kind::error) {
     impl_->outbox.erase(box);
   } else {
-    impl_->inbox.push_back({Credit{id, 1}, Clock::now()});
+    impl_->inbox.push_back({Credit{id, 1}, Clock::now(), nullptr});
     lock.unlock();
     impl_->work.notify_one();
   }

@@ -104,6 +104,28 @@ void Generation::note_first_step() {
   }
 }
 
+void Generation::guide(std::shared_ptr<CompiledFormat> format) {
+  for (const std::string& warning : format->warnings) {
+    Event event;
+    event.id = request_.id;
+    event.kind = Event::Kind::warning;
+    event.text = warning;
+    events.push_back(std::move(event));
+  }
+  guide_.emplace(std::move(format), tokenizer_, request_.thinking_open, request_.thinking_close,
+                 request_.starts_in_thinking);
+}
+
+Result<Token> Generation::pick(std::span<const float> logits) {
+  if (!guide_) {
+    return sampler_.pick(logits, allowed_);
+  }
+  guided_ = allowed_;
+  guided_.resize(tokenizer_.n_vocab(), 1);
+  LM_CHECK(guide_->mask(guided_));
+  return sampler_.pick(logits, guided_);
+}
+
 void Generation::take_logits(std::span<const float> logits) {
   if (!first_token_) {
     first_token_ = Clock::now();
@@ -112,7 +134,7 @@ void Generation::take_logits(std::span<const float> logits) {
     finish(Finish::length);
     return;
   }
-  const Result<Token> picked = sampler_.pick(logits, allowed_);
+  const Result<Token> picked = pick(logits);
   if (!picked) {
     Error error = picked.error();
     if (error.code == ErrorCode::non_finite) {
@@ -133,8 +155,14 @@ void Generation::take_logits(std::span<const float> logits) {
   }
   sampler_.accept(*picked);
   tokens_.push_back(*picked);
+  if (guide_) {
+    if (Result<void> fits = guide_->accept(*picked); !fits) {
+      finish(std::move(fits).error());
+      return;
+    }
+  }
   emit_text(detokenizer_.push(*picked));
-  if (detokenizer_.stopped()) {
+  if (detokenizer_.stopped() || (guide_ && guide_->finished())) {
     finish(Finish::stop);
   } else if (generated_ >= max_tokens_) {
     finish(Finish::length);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/engine/messages.h"
+#include "runtime/engine/output_format.h"
 #include "runtime/engine/thinking.h"
 #include "runtime/kv/sequence.h"
 #include "runtime/sample/sampler.h"
@@ -36,6 +37,10 @@ class Generation {
   bool decoding() const { return generated_ > 0 && pending() == 1; }
   bool finished() const { return finished_; }
 
+  /// Makes the answer follow a compiled format; its warnings become events. Called before the first
+  /// step.
+  void guide(std::shared_ptr<CompiledFormat> format);
+
   /// Takes the logits after the last fed token: samples, turns the token into events, notices the
   /// end.
   void take_logits(std::span<const float> logits);
@@ -62,6 +67,7 @@ class Generation {
   Generation(Request request, const Tokenizer& tokenizer, std::uint32_t n_ctx,
              Clock::time_point arrived);
   Result<void> encode();
+  Result<Token> pick(std::span<const float> logits);
   void emit_text(std::string_view text);
   void emit_pieces(std::vector<ThinkingSplitter::Piece> pieces);
   Stats final_stats() const;
@@ -78,6 +84,8 @@ class Generation {
   std::vector<TokenLogprobs> logprobs_;  ///< of tokens whose text is not out yet
   Detokenizer detokenizer_;
   ThinkingSplitter thinking_;
+  std::optional<FormatGuide> guide_;
+  std::vector<std::uint8_t> guided_;  ///< allowed_ and what the guide allows
   std::uint32_t generated_ = 0;
   std::uint32_t max_tokens_ = 0;
   Stats stats_;

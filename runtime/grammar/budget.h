@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 
 namespace lm::grammar {
 
@@ -16,15 +17,15 @@ constexpr std::uint64_t kMaxBytes = 64u << 20;        ///< states, rows and stac
 constexpr std::size_t kMaxStacks = 10'000;            ///< live at one position
 constexpr std::chrono::milliseconds kMaxTime{1'000};  ///< of a compile, and of one mask
 
-/// Counts states and bytes of one grammar, and the time of what runs now. Once something ran over,
-/// `spent` stays true and everything built from then on is the empty language; the caller looks at
-/// `spent` at the end of each step and turns it into one error.
+/// Counts states and bytes of one grammar, and the thread's time of what runs now. Once something
+/// ran over, `spent` stays true and everything built from then on is the empty language; the caller
+/// looks at `spent` at the end of each step and turns it into one error.
 class Budget {
  public:
   /// A new phase (a compile, a mask) begins: time and states are counted from here. `spent` stays.
   void start_phase() {
     states_ = 0;
-    deadline_ = std::chrono::steady_clock::now() + kMaxTime;
+    deadline_ = thread_time() + kMaxTime;
   }
   /// `n` more states or steps of comparable cost. False when over.
   bool state(std::uint64_t n = 1) {
@@ -39,7 +40,7 @@ class Budget {
     ticks_ += n;
     if (ticks_ >= 4096) {
       ticks_ = 0;
-      if (std::chrono::steady_clock::now() > deadline_) {
+      if (thread_time() > deadline_) {
         spend("takes more than a second");
       }
     }
@@ -59,12 +60,21 @@ class Budget {
     spent_ = true;
   }
   bool spent() const { return spent_; }
+  /// Half of the memory is used: others had better begin with a fresh grammar.
+  bool worn() const { return bytes_ > kMaxBytes / 2; }
   /// "needs more than ...": a predicate, fit for Error.problem.
   const char* why() const { return why_; }
 
  private:
+  /// Time that this thread has computed: a busy machine does not make a schema too large.
+  static std::chrono::nanoseconds thread_time() {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  }
+
   std::uint64_t states_ = 0, ticks_ = 0, bytes_ = 0;
-  std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::now() + kMaxTime;
+  std::chrono::nanoseconds deadline_ = thread_time() + kMaxTime;
   bool spent_ = false;
   const char* why_ = "";
 };

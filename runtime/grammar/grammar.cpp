@@ -1,5 +1,7 @@
 #include "runtime/grammar/grammar.h"
 
+#include <algorithm>
+
 #include "runtime/grammar/gbnf.h"
 #include "runtime/grammar/schema_expander.h"
 
@@ -31,7 +33,9 @@ Result<std::shared_ptr<Grammar>> Grammar::from_schema(std::string_view json) {
   grammar->expander_ = std::move(expander);
   grammar->machine_ =
       std::make_unique<Machine>(grammar->pool_, grammar->lexer_, *grammar->expander_);
-  LM_CHECK(grammar->begin(schema.document(*grammar->machine_)));
+  if (grammar->schema_->inhabited(grammar->schema_->root())) {
+    LM_CHECK(grammar->begin(schema.document(*grammar->machine_)));
+  }
   return grammar;
 }
 
@@ -48,6 +52,17 @@ Result<std::shared_ptr<Grammar>> Grammar::from_gbnf(std::string_view source) {
       std::make_unique<Machine>(grammar->pool_, grammar->lexer_, *grammar->expander_);
   LM_CHECK(grammar->begin(rules.document(*grammar->machine_)));
   return grammar;
+}
+
+bool Grammar::finished(ConfigId config) const {
+  if (!machine_->complete(config)) {
+    return false;
+  }
+  // Of a schema, a lexeme above the empty stack is the white space at the document's end.
+  const std::vector<StackId>& stacks = machine_->stacks(config);
+  return std::all_of(stacks.begin(), stacks.end(), [&](StackId stack) {
+    return schema_ != nullptr && machine_->frame(stack).parent == 0;
+  });
 }
 
 Result<bool> Grammar::accepts(std::string_view text) {

@@ -33,8 +33,13 @@ class Grammar {
   ConfigId start() const { return start_; }
   Machine& machine() { return *machine_; }
 
+  /// The text is complete and nothing can follow, of a schema nothing but white space.
+  bool finished(ConfigId config) const;
+
   /// Does the grammar allow `text`, all of it? Errors: limit_exceeded.
   Result<bool> accepts(std::string_view text);
+  /// So much has been found out that another sequence should compile its own.
+  bool worn() const { return budget_.spent() || budget_.worn(); }
   /// The error of a step that went over budget; none while all is well.
   Result<void> check() const;
 

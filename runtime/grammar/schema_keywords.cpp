@@ -21,6 +21,22 @@ constexpr std::uint64_t kMaxModulus = 1'000'000;
 // Keywords that say something about validity and are not read below.
 constexpr std::string_view kNotEnforced[] = {"$dynamicRef", "$recursiveRef", "extends", "disallow"};
 
+/// Decimal texts that equal one of `values`: the shortest text, and zeros behind it.
+NodeId equal_numbers(RegexPool& pool, const std::vector<Decimal>& values) {
+  std::vector<std::u32string> integers, fractions;
+  for (const Decimal& value : values) {
+    const std::string text = value.text();
+    (value.is_integer() ? integers : fractions).emplace_back(text.begin(), text.end());
+    if (value.is_zero()) {
+      integers.emplace_back(U"-0");
+    }
+  }
+  const NodeId zeros = pool.star(pool.literal(U"0"));
+  const NodeId nothing_behind_point = pool.optional(pool.concat(pool.literal(U".0"), zeros));
+  return pool.alt({pool.concat(pool.any_of(std::move(integers)), nothing_behind_point),
+                   pool.concat(pool.any_of(std::move(fractions)), zeros)});
+}
+
 class KeywordReader {
  public:
   KeywordReader(SchemaLanguage& language, SchemaPlace place)
@@ -203,13 +219,17 @@ void KeywordReader::constants() {
     bad("enum", "is not a list of values");
     return;
   }
-  // Strings, by far the most common, become one trie.
+  // Strings, by far the most common, become one trie, and so do numbers.
   Normal n;
   std::vector<std::u32string> words;
+  std::vector<Decimal> numbers;
   for (std::size_t i = 0; i < values->size(); ++i) {
     const json& value = (*values)[i];
     if (value.is_string()) {
       words.push_back(to_code_points(value.get_ref<const std::string&>()));
+    } else if (const auto decimal =
+                   value.is_number() ? Decimal::parse(value.dump()) : std::nullopt) {
+      numbers.push_back(*decimal);
     } else {
       n = algebra_.either(
           n, language_.normal(language_.constant(value, fmt::format("{}/{}", at("enum"), i))));
@@ -219,6 +239,7 @@ void KeywordReader::constants() {
     }
   }
   n.string = pool_.any_of(std::move(words));
+  n.number = pool_.alt({n.number, equal_numbers(pool_, numbers)});
   add(n);
 }
 
@@ -613,8 +634,7 @@ Normal read_constant(SchemaLanguage& language, std::uint32_t number) {
                          "is a number that lm can't compare with");
       return n;
     }
-    n.number =
-        pool.both({language.algebra().any_number(), pool.compare(Relation::equal, *decimal)});
+    n.number = equal_numbers(pool, {*decimal});
   } else if (value.is_array()) {
     ArrayClause clause;
     clause.least = clause.most = value.size();

@@ -67,6 +67,8 @@ class GrammarConstraint {
   Result<void> accept_text(std::string_view bytes);
   /// May the text end here?
   bool is_complete() const { return masks_->grammar().machine().complete(config_); }
+  /// Complete, and nothing but white space could follow.
+  bool is_finished() const { return masks_->grammar().finished(config_); }
 
  private:
   std::shared_ptr<TokenMasks> masks_;
