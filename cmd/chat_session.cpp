@@ -127,6 +127,7 @@ Result<void> ChatSession::set_parameter(const std::string& name,
 Result<Question> ChatSession::question(std::vector<Message>& messages, AnswerSink& sink) {
   Question made;
   made.options = options_;
+  made.format = choices_.format;
   made.dialect = format_.dialect();
   LM_CHECK(fit(messages, made, sink));
   LM_TRY(made.prompt, format_.render(messages, choices_.think));
@@ -220,6 +221,7 @@ Result<Answer> ChatSession::ask(const std::string& text, AnswerSink& sink) {
 Result<Answer> ChatSession::ask_raw(const std::string& text, AnswerSink& sink) {
   Question made;
   made.options = options_;
+  made.format = choices_.format;
   made.overflow =
       choices_.long_prompt == LongPrompt::cut_front ? Overflow::truncate_front : Overflow::error;
   PromptSegment segment;

@@ -26,6 +26,7 @@ struct ChatChoices {
   std::optional<std::string> system;
   Think think;
   LongPrompt long_prompt = LongPrompt::error;
+  OutputFormat format = {};  ///< of every answer
 };
 
 class ChatSession {

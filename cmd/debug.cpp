@@ -24,6 +24,8 @@ constexpr std::array kDebugCommands{
              "The prompt of a conversation", debug_render},
     DebugRow{"logits", "MODEL --ids 1,2,3", "Logits and greedy tokens, as JSON", debug_logits},
     DebugRow{"tensor", "MODEL NAME", "A tensor's values, as JSON", debug_tensor},
+    DebugRow{"grammar", "--schema FILE | --gbnf FILE [TEXT|-]",
+             "Does it allow the text? 0 yes, 1 no, 2 it can't be compiled", debug_grammar},
 };
 
 void print_overview() {

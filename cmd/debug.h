@@ -17,6 +17,7 @@ Result<ExitCode> debug_detokenize(CommandLine& line);
 Result<ExitCode> debug_render(CommandLine& line);
 Result<ExitCode> debug_logits(CommandLine& line);
 Result<ExitCode> debug_tensor(CommandLine& line);
+Result<ExitCode> debug_grammar(CommandLine& line);
 
 /// Ids between separators, each in [0, n_vocab). Errors: usage (no number), invalid_argument (out
 /// of range).

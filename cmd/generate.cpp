@@ -26,6 +26,7 @@ Request make_request(const Question& question) {
   request.max_tokens = question.options.max_tokens;
   request.n_keep = question.options.n_keep;
   request.overflow = question.overflow;
+  request.format = question.format;
   if (question.options.draft_tokens) {
     request.draft_tokens = static_cast<std::int32_t>(*question.options.draft_tokens);
   }

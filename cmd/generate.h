@@ -42,6 +42,7 @@ struct Question {
   Overflow overflow = Overflow::error;
   std::uint32_t dropped_tokens = 0;  ///< left out while the prompt was made; joins the statistics
   Dialect dialect;  ///< how the model marks its thinking; none: its text is taken as it is
+  OutputFormat format;
 };
 
 /// Submits and drives the request until its end. SIGINT and SIGTERM stop it: what was written

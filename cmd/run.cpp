@@ -19,16 +19,18 @@
 #include "cmd/settings.h"
 #include "cmd/signals.h"
 #include "cmd/terminal.h"
+#include "cmd/text_file.h"
 
 namespace lm::cmd {
 namespace {
 
 constexpr std::size_t kMaxStdinBytes = 256u << 20;
+constexpr std::size_t kMaxSchemaBytes = 1u << 20;
 
 struct RunArguments {
   std::string model;
   std::vector<std::string> prompt;
-  std::optional<std::string> system, think, truncate, keepalive, backend, kv_type, draft;
+  std::optional<std::string> system, think, truncate, keepalive, backend, kv_type, draft, format;
   std::optional<std::string> temperature, top_p, min_p;
   std::optional<std::int64_t> top_k, seed, ctx, predict, threads, dimensions;
   std::vector<std::string> stop, set;
@@ -56,6 +58,8 @@ void declare(Arguments& arguments, RunArguments& given, bool& json) {
   arguments.flag_or_value("--think", given.think, "true", "true|false|low|medium|high|max",
                           "let the model think first, or not");
   arguments.flag("--hidethinking", given.hide_thinking, "do not print what the model thinks");
+  arguments.text("--format", given.format, "json|SCHEMA",
+                 "answer with a JSON object, or as a JSON schema says (a file, or its text)");
   arguments.flag("--raw", given.raw, "no template: the prompt as it is");
   arguments.flag_or_value("--truncate", given.truncate, "true", "true|false",
                           "cut a prompt that is too long at its front");
@@ -150,6 +154,22 @@ Result<void> check_words(const RunArguments& given) {
   return {};
 }
 
+/// "json", the text of a schema, or a file that holds one.
+Result<OutputFormat> output_format(const std::optional<std::string>& given) {
+  if (!given || given->empty()) {
+    return OutputFormat{};
+  }
+  if (*given == "json") {
+    return OutputFormat{OutputFormat::Kind::json, {}};
+  }
+  if (given->find_first_not_of(" \t\r\n") != std::string::npos &&
+      (*given)[given->find_first_not_of(" \t\r\n")] == '{') {
+    return OutputFormat{OutputFormat::Kind::schema, *given};
+  }
+  LM_TRY(std::string text, read_text_file(*given, kMaxSchemaBytes));
+  return OutputFormat{OutputFormat::Kind::schema, std::move(text)};
+}
+
 /// All of stdin, when it is no terminal. A closed stdin is an empty one.
 Result<std::string> piped_input() {
   std::string text;
@@ -241,6 +261,7 @@ Result<ExitCode> run_command(CommandLine& line) {
   }
   LM_CHECK(check_words(given));
   LM_TRY(ParameterTexts chosen, chosen_parameters(given));
+  LM_TRY(const OutputFormat format, output_format(given.format));
   const bool interactive =
       given.prompt.empty() && stdin_is_terminal() && stdout_is_terminal() && !line.json;
   if (interactive && given.raw) {
@@ -274,7 +295,8 @@ Result<ExitCode> run_command(CommandLine& line) {
          ChatSession::create(std::move(loaded), {.parameters = std::move(chosen),
                                                  .system = given.system,
                                                  .think = given.think,
-                                                 .long_prompt = long_prompt}));
+                                                 .long_prompt = long_prompt,
+                                                 .format = format}));
   if (interactive) {
     return run_repl(std::move(session), {.verbose = given.verbose,
                                          .plain = given.plain,

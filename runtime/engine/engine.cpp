@@ -39,6 +39,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Model> mode
   impl->options = options;
   LM_TRY(impl->session, Session::create(std::move(model), options.session));
   impl->width = impl->session->output_width();
+  impl->formats.emplace(*impl->model->tokenizer());
   impl->scheduler.emplace(impl->session->n_batch(), impl->model->hparams().needs_whole_text());
   if (options.draft_model) {
     LM_CHECK(impl->attach_drafter());
@@ -93,6 +94,12 @@ Result<void> Engine::submit(Embed embed) {
 }
 
 Result<void> Engine::submit(RequestId id, Command command) {
+  // On the caller's thread: a schema that takes its time holds up nobody else.
+  std::shared_ptr<CompiledFormat> format;
+  if (const auto* request = std::get_if<Request>(&command);
+      request != nullptr && request->format.kind != OutputFormat::Kind::none) {
+    LM_TRY(format, impl_->formats->compile(request->format));
+  }
   {
     const std::lock_guard lock(impl_->mutex);
     if (id == 0 || impl_->outbox.contains(id)) {
@@ -104,7 +111,7 @@ Result<void> Engine::submit(RequestId id, Command command) {
                   "try again later");
     }
     impl_->outbox.emplace(id, std::deque<Event>());
-    impl_->inbox.push_back({std::move(command), Clock::now()});
+    impl_->inbox.push_back({std::move(command), Clock::now(), std::move(format)});
   }
   impl_->work.notify_one();
   return {};
@@ -113,7 +120,7 @@ Result<void> Engine::submit(RequestId id, Command command) {
 void Engine::cancel(RequestId id) {
   {
     const std::lock_guard lock(impl_->mutex);
-    impl_->inbox.push_back({Cancel{id}, Clock::now()});
+    impl_->inbox.push_back({Cancel{id}, Clock::now(), nullptr});
     const auto& serving = impl_->in_step;
     // A broken step costs neighbours their recurrent state: then the step, which is short when it
     // is shared, may as well end.
@@ -143,7 +150,7 @@ std::optional<Event> Engine::next(RequestId id, std::chrono::milliseconds timeou
   if (e.kind == Event::Kind::done || e.kind == Event::Kind::error) {
     impl_->outbox.erase(box);
   } else {
-    impl_->inbox.push_back({Credit{id, 1}, Clock::now()});
+    impl_->inbox.push_back({Credit{id, 1}, Clock::now(), nullptr});
     lock.unlock();
     impl_->work.notify_one();
   }

@@ -10,6 +10,7 @@
 #include "runtime/engine/draft_model.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/generation.h"
+#include "runtime/engine/output_format.h"
 #include "runtime/engine/prefix_cache.h"
 #include "runtime/engine/scheduler.h"
 
@@ -18,6 +19,7 @@ namespace lm {
 struct Arrival {
   Command command;
   Clock::time_point time;
+  std::shared_ptr<CompiledFormat> format;  ///< of a request that has one
 };
 
 struct Engine::Impl {
@@ -37,6 +39,7 @@ struct Engine::Impl {
   std::vector<RequestId> in_step;  ///< whom the running step serves
   bool closing = false;
   StopFlag stop{false};
+  std::optional<FormatCompiler> formats;  ///< thread-safe
 
   // Loop thread only.
   std::deque<Arrival> waiting;  ///< of Request and Embed
@@ -51,7 +54,7 @@ struct Engine::Impl {
 
   void loop();
   bool drain_inbox();
-  void handle(Command command, Clock::time_point time);
+  void handle(Arrival arrival);
   void admit();
   Result<std::unique_ptr<Generation>> start(Command command, Clock::time_point time);
   std::uint32_t draft_limit(const Request& request) const;

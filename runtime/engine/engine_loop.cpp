@@ -74,14 +74,15 @@ bool Engine::Impl::drain_inbox() {
     stop = false;
   }
   for (Arrival& arrival : arrived) {
-    handle(std::move(arrival.command), arrival.time);
+    handle(std::move(arrival));
   }
   return true;
 }
 
-void Engine::Impl::handle(Command command, Clock::time_point time) {
+void Engine::Impl::handle(Arrival arrival) {
+  const Command& command = arrival.command;
   if (std::holds_alternative<Request>(command) || std::holds_alternative<Embed>(command)) {
-    waiting.push_back({std::move(command), time});
+    waiting.push_back(std::move(arrival));
   } else if (const auto* cancel = std::get_if<Cancel>(&command)) {
     cancel_now(cancel->id);
   } else if (const auto* credit = std::get_if<Credit>(&command)) {
@@ -158,7 +159,7 @@ void Engine::Impl::find_past(Generation& generation) {
 
 void Engine::Impl::admit() {
   while (!waiting.empty() && active.size() < kMaxActive) {
-    auto [command, time] = std::move(waiting.front());
+    auto [command, time, format] = std::move(waiting.front());
     waiting.pop_front();
     const RequestId id = id_of(command);
     auto generation = start(std::move(command), time);
@@ -171,6 +172,9 @@ void Engine::Impl::admit() {
       continue;
     }
     Generation& g = **generation;
+    if (format != nullptr) {
+      g.guide(std::move(format));
+    }
     if (auto fresh = session->new_sequence(); fresh) {
       g.sequence = std::move(*fresh);
       find_past(g);

@@ -232,14 +232,32 @@ void Generation::take_rows(std::span<const float> rows, std::size_t width) {
   }
 }
 
+void Generation::guide(std::shared_ptr<CompiledFormat> format) {
+  for (const std::string& warning : format->warnings) {
+    warn(warning);
+  }
+  guide_.emplace(std::move(format), tokenizer_, request_.thinking_open, request_.thinking_close,
+                 request_.starts_in_thinking);
+}
+
+Result<Token> Generation::pick(std::span<const float> logits, std::size_t row) {
+  std::span<const std::uint8_t> allowed = allowed_;
+  if (guide_) {
+    guided_ = allowed_;
+    guided_.resize(tokenizer_.n_vocab(), 1);
+    LM_CHECK(guide_->mask(guided_));
+    allowed = guided_;
+  }
+  if (row >= draft_q_.size()) {
+    return sampler_.pick(logits, allowed);
+  }
+  LM_TRY(const auto verdict, sampler_.verify(logits, allowed, draft_[row], draft_q_[row]));
+  return verdict.token;
+}
+
 /// One row of logits. Row i checks the draft's token i.
 void Generation::take_logits(std::span<const float> logits, std::size_t row) {
-  const bool drawn = row < draft_q_.size();
-  Result<Token> picked = drawn ? Token{0} : sampler_.pick(logits, allowed_);
-  if (drawn) {
-    auto verdict = sampler_.verify(logits, allowed_, draft_[row], draft_q_[row]);
-    picked = verdict ? Result<Token>(verdict->token) : std::unexpected(std::move(verdict).error());
-  }
+  const Result<Token> picked = pick(logits, row);
   if (!picked) {
     Error error = picked.error();
     if (error.code == ErrorCode::non_finite) {
@@ -261,8 +279,14 @@ void Generation::take_logits(std::span<const float> logits, std::size_t row) {
   }
   sampler_.accept(*picked);
   tokens_.push_back(*picked);
+  if (guide_) {
+    if (Result<void> fits = guide_->accept(*picked); !fits) {
+      finish(std::move(fits).error());
+      return;
+    }
+  }
   emit_text(detokenizer_.push(*picked));
-  if (detokenizer_.stopped()) {
+  if (detokenizer_.stopped() || (guide_ && guide_->finished())) {
     finish(Finish::stop);
   } else if (generated_ >= max_tokens_) {
     finish(Finish::length);

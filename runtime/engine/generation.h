@@ -11,6 +11,7 @@
 
 #include "runtime/chat/output_parser.h"
 #include "runtime/engine/messages.h"
+#include "runtime/engine/output_format.h"
 #include "runtime/engine/speculation.h"
 #include "runtime/kv/sequence.h"
 #include "runtime/sample/sampler.h"
@@ -43,6 +44,10 @@ class Generation {
   bool finished() const { return finished_; }
 
   bool embeds() const { return embed_.has_value(); }
+
+  /// Makes the answer follow a compiled format; its warnings become events. Called before the first
+  /// step.
+  void guide(std::shared_ptr<CompiledFormat> format);
 
   /// Takes what a step gave for its wanted rows, [n, width]: logits after the last token and after
   /// each drafted one, or the embedding. Samples row by row until a token differs from the draft,
@@ -85,6 +90,7 @@ class Generation {
   void take_logits(std::span<const float> logits, std::size_t row);
   void take_embedding(std::span<const float> values);
   Result<void> check_sampling() const;
+  Result<Token> pick(std::span<const float> logits, std::size_t row);
   void warn(std::string text);
   Generation(Request request, const Tokenizer& tokenizer, std::uint32_t n_ctx,
              Clock::time_point arrived);
@@ -105,6 +111,8 @@ class Generation {
   Speculation speculation_{0};
   std::uint32_t checkpoint_ = 0;
   std::vector<std::uint8_t> allowed_;  ///< empty, or a mask without the suppressed tokens
+  std::optional<FormatGuide> guide_;
+  std::vector<std::uint8_t> guided_;  ///< allowed_ and what the guide allows
   Sampler sampler_;
   LogitScan logprob_scan_;
   std::vector<TokenLogprobs> logprobs_;  ///< of tokens whose text is not out yet

@@ -251,6 +251,8 @@ void put(Writer& w, const Request& q) {
   w.integer(q.top_logprobs);
   w.texts(q.stop);
   w.integer(q.max_tokens);
+  w.enumeration(q.format.kind);
+  w.text(q.format.text);
   w.enumeration(q.overflow);
   w.boolean(q.shift);
   w.integer(q.n_keep);
@@ -273,6 +275,8 @@ Request get_request(Reader& r) {
   q.top_logprobs = r.integer<std::uint8_t>();
   q.stop = r.texts();
   q.max_tokens = r.integer<std::int32_t>();
+  q.format.kind = r.enumeration(OutputFormat::Kind::gbnf);
+  q.format.text = r.text();
   q.overflow = r.enumeration(Overflow::truncate_front);
   q.shift = r.boolean();
   q.n_keep = r.integer<std::int32_t>();

@@ -25,6 +25,14 @@ enum class Overflow : std::uint8_t {
   truncate_front  ///< drop the oldest tokens after `n_keep`, counted in Stats.truncated_tokens
 };
 
+/// The form that an answer must have. Every token is chosen among those that keep to it.
+struct OutputFormat {
+  enum class Kind : std::uint8_t { none, json, schema, gbnf };
+  Kind kind = Kind::none;  ///< json: any object
+  std::string text;        ///< the JSON schema or the grammar
+  bool operator==(const OutputFormat&) const = default;
+};
+
 /// Generate text after a prompt.
 struct Request {
   RequestId id = 0;
@@ -37,7 +45,8 @@ struct Request {
   std::uint8_t top_logprobs = 0;  ///< alternatives a token, at most kMaxTopLogprobs
   std::vector<std::string> stop;  ///< generation ends before any of these; they are never emitted
   std::int32_t max_tokens =
-      -1;  ///< -1: until stop, at most 10 x n_ctx; 0: evaluate the prompt only
+      -1;               ///< -1: until stop, at most 10 x n_ctx; 0: evaluate the prompt only
+  OutputFormat format;  ///< of the content; thinking is free
   Overflow overflow = Overflow::error;
   bool shift =
       false;  ///< context full: drop the oldest after n_keep and go on; else finish with length

@@ -27,6 +27,7 @@ Request sample_request() {
   q.top_logprobs = 20;
   q.stop = {"###", ""};
   q.max_tokens = -1;
+  q.format = {OutputFormat::Kind::gbnf, "root ::= \"a\""};
   q.overflow = Overflow::truncate_front;
   q.shift = true;
   q.thinking_open = "<think>";
@@ -51,6 +52,7 @@ TEST(Messages, RequestSurvivesTheWire) {
   EXPECT_EQ(r.prompt[2].kind, PromptSegment::Kind::media);
   EXPECT_EQ(r.prompt[2].media_index, 3u);
   EXPECT_EQ(r.ids, q.ids);
+  EXPECT_EQ(r.format, q.format);
   EXPECT_EQ(r.add_bos, q.add_bos);
   EXPECT_EQ(r.sampler.temperature, q.sampler.temperature);
   EXPECT_EQ(r.sampler.seed, q.sampler.seed);

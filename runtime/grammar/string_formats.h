@@ -1,0 +1,20 @@
+/// Named string formats of JSON schema as languages.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "runtime/grammar/regex.h"
+
+namespace lm::grammar {
+
+struct StringFormat {
+  std::optional<NodeId> language;  ///< nothing: not enforced
+  std::string_view note;           ///< what is not enforced, a predicate; empty: all is
+};
+
+/// date, time, date-time (RFC 3339, leap years and leap seconds too), duration, uuid, email, ipv4,
+/// ipv6, hostname (without internationalised labels), uri, uri-reference, json-pointer.
+StringFormat string_format(RegexPool& pool, std::string_view name);
+
+}  // namespace lm::grammar

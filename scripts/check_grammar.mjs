@@ -1,0 +1,50 @@
+// Validates texts sampled by lm_grammar_samples with ajv: node check_grammar.mjs SCHEMAS.json SAMPLES.jsonl
+import { readFileSync } from "node:fs";
+import Ajv2020 from "ajv/dist/2020.js";
+import Ajv7 from "ajv";
+import addFormats from "ajv-formats";
+
+const [schemasFile, samplesFile] = process.argv.slice(2);
+const schemas = JSON.parse(readFileSync(schemasFile, "utf8"));
+const options = { strict: false, allErrors: false, validateSchema: false };
+// ajv-formats' e-mail expression knows no quoted local parts and no address literals (RFC 5321), and
+// its date-times no leap seconds with an offset: those two are checked as plain strings.
+const looser = new Set(["email", "idn-email"]);
+
+let valid = 0, wrong = 0, failed = 0, skipped = 0, done = 0;
+for (const line of readFileSync(samplesFile, "utf8").split("\n").filter(Boolean)) {
+  const { index, name, texts, skipped: why, failed: failures } = JSON.parse(line);
+  if (why !== undefined) {
+    skipped++;
+    console.log(`skipped ${name}: ${why}`);
+    continue;
+  }
+  done++;
+  for (const failure of failures ?? []) {
+    failed++;
+    console.log(`not ended: ${name}: ${failure}`);
+  }
+  const { schema, dialect } = schemas[index];
+  const ajv = dialect === "draft-07" ? new Ajv7(options) : new Ajv2020(options);
+  addFormats(ajv);
+  for (const format of looser) ajv.addFormat(format, true);
+  const validate = ajv.compile(schema);
+  for (const text of texts) {
+    let value;
+    try {
+      value = JSON.parse(text);
+    } catch (e) {
+      wrong++;
+      console.log(`no JSON: ${name}: ${text}`);
+      continue;
+    }
+    if (validate(value)) {
+      valid++;
+    } else {
+      wrong++;
+      console.log(`invalid: ${name}: ${text}: ${ajv.errorsText(validate.errors)}`);
+    }
+  }
+}
+console.log(`${done} schemas sampled, ${skipped} skipped; ${valid} of ${valid + wrong} texts valid, ${failed} not ended`);
+process.exit(wrong + failed === 0 ? 0 : 1);
