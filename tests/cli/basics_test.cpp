@@ -97,7 +97,6 @@ TEST_F(Basics, WrongUsageEndsWithTwoAndOneLine) {
       {"run", "m", "--kv-type", "q3", "x"},
       {"run", "m", "--backend", "gpu", "x"},
       {"run", "m", "--backend", "cuda:x", "x"},
-      {"run", "m", "--format", "json", "x"},
       {"pull"},
       {"pull", "m", "--connections", "17"},
       {"pull", "m", "--limit-rate", "fast"},
