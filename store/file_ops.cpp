@@ -103,15 +103,15 @@ Result<Folder> open_folder(const std::filesystem::path& path, bool create) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
   int fd = ::open(path.c_str(), kFlags);
   if (fd < 0 && errno == ENOENT && create) {
-    const std::filesystem::path parent = path.parent_path();
-    if (!parent.empty() && parent != path) {
-      LM_CHECK(open_folder(parent, true));
-    }
+    const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+    LM_TRY(const Folder above, open_folder(parent, parent != path));
     const int made =
         run(FileOp::make_folder, path.native(), [&](bool) { return ::mkdir(path.c_str(), 0755); });
     if (made < 0 && errno != EEXIST) {
       return failure(path.native(), "mkdir");
     }
+    // What is made durable in a folder is lost with the folder's name.
+    LM_CHECK(sync_folder(above));
     fd = ::open(path.c_str(), kFlags);
   }
   if (fd < 0) {

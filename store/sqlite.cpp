@@ -33,8 +33,25 @@ ErrorCode to_code(int status, int os_error) {
   }
 }
 
+// The errno behind a failure: the connection's, else that of its log or of the database itself.
+int os_error_of(sqlite3* handle) {
+  if (handle == nullptr) {
+    return 0;
+  }
+  int error = sqlite3_system_errno(handle);
+  for (const int kind : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
+    sqlite3_file* file = nullptr;
+    if (error == 0 &&
+        sqlite3_file_control(handle, "main", kind, static_cast<void*>(&file)) == SQLITE_OK &&
+        file != nullptr && file->pMethods != nullptr) {
+      file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error);
+    }
+  }
+  return error;
+}
+
 Error sqlite_error(sqlite3* handle, int status, const std::string& subject) {
-  const int os_error = handle != nullptr ? sqlite3_system_errno(handle) : 0;
+  const int os_error = os_error_of(handle);
   Error error{.code = to_code(status, os_error), .subject = subject, .problem = {}};
   error.problem = fmt::format("SQLite: {}",
                               handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(status));
