@@ -1,0 +1,36 @@
+// Lets `lm` run out of memory at its requests for it, once and from then on (promise S12 of the
+// store).
+#include <fmt/format.h>
+
+#include "tests/crash/sweep.h"
+#include "tests/crash/tally.h"
+
+namespace lm::crash {
+namespace {
+
+class MemorySweep : public Sweep {};
+
+TEST_P(MemorySweep, EndsWithAMessage) {
+  const std::uint64_t n_calls = calls_of(kMemory);
+  for (const Fault fault : {Fault::fail_once, Fault::fail_from}) {
+    const auto salt = fmt::format("memory {} {}", command().name, static_cast<int>(fault));
+    for (const std::uint64_t at : points(n_calls, 3, salt, 40)) {
+      const Sandbox sandbox = fresh();
+      const Outcome outcome = run(sandbox, {.counted = kMemory, .fault = fault, .at = at});
+      SCOPED_TRACE(fmt::format("{}: no memory at request {} of {}{}\nstderr: {}", command().name,
+                               at, n_calls, fault == Fault::fail_from ? " and from then on" : "",
+                               outcome.process.err));
+      expect_right_end(sandbox, outcome.process);
+      expect_recovery(sandbox);
+      ASSERT_FALSE(HasFailure());
+      if (outcome.hits > 0) {
+        count(Tried::malloc_faults);
+      }
+    }
+  }
+}
+
+LM_SWEEP_ALL_COMMANDS(MemorySweep);
+
+}  // namespace
+}  // namespace lm::crash
