@@ -142,6 +142,9 @@ Result<std::string> show_text(const ResolvedModel& model, bool verbose) {
     }
     text += block("Capabilities", rows);
   }
+  if (model.manifest && !model.manifest->registry_template.empty()) {
+    text += block("Template", {{"of the GGUF; the registry's Go template is kept, not used", ""}});
+  }
   if (model.manifest && !model.manifest->parameters.empty()) {
     rows.clear();
     for (const auto& [name, values] : model.manifest->parameters) {
@@ -191,6 +194,9 @@ Result<nlohmann::ordered_json> show_json(const ResolvedModel& model, bool verbos
     for (const store::ManifestMessage& message : model.manifest->messages) {
       document["messages"].push_back({{"role", message.role}, {"content", message.content}});
     }
+  }
+  if (model.manifest && !model.manifest->registry_template.empty()) {
+    document["registry_template"] = model.manifest->registry_template;
   }
   document["model_info"] = metadata_json(model.file, verbose);
   if (verbose) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/format.h"
+#include "cmd/generation_options.h"
 #include "cmd/output.h"
 #include "cmd/progress.h"
 #include "cmd/signals.h"
@@ -111,7 +112,8 @@ registry::Result<registry::GgufSummary> inspect_gguf(
   }
   return registry::GgufSummary{.architecture = std::move(summary->architecture),
                                .quantization = std::move(summary->quantization),
-                               .parameter_count = summary->parameter_count};
+                               .parameter_count = summary->parameter_count,
+                               .has_chat_template = !summary->chat_template.empty()};
 }
 
 Result<registry::PullResult> pull_with_progress(LocalStore& store, const registry::ModelRef& ref,
@@ -130,7 +132,12 @@ Result<registry::PullResult> pull_with_progress(LocalStore& store, const registr
       draw(progress, event);
     }
   };
-  auto result = registry::pull(*store, hub, ref, options, inspect_gguf, sink, interrupt_flag());
+  registry::PullOptions with_check = options;
+  with_check.takes_parameter = [](std::string_view name, std::string_view value) {
+    ParameterTexts ignored;
+    return is_parameter(name) && add_parameter(ignored, name, value).has_value();
+  };
+  auto result = registry::pull(*store, hub, ref, with_check, inspect_gguf, sink, interrupt_flag());
   progress.finish_line();
   if (!result) {
     Failure failed = result.error();

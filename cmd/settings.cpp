@@ -78,6 +78,8 @@ constexpr std::array kRows{
     SettingRow{"HF_TOKEN_PATH", "", "", "file that holds the token", any_text},
     SettingRow{"HF_HUB_DISABLE_IMPLICIT_TOKEN", "", "0", "do not send a token unasked", is_flag},
     SettingRow{"HF_ENDPOINT", "", "https://huggingface.co", "address of the hub", any_text},
+    SettingRow{"LM_OLLAMA_ENDPOINT", "", "https://registry.ollama.ai",
+               "address of the registry behind ollama.com/...", any_text},
     SettingRow{"HF_HOME", "", "", "the hub's own cache and token", any_text},
     SettingRow{"HTTPS_PROXY", "https_proxy", "", "proxy for https", any_text, true},
     SettingRow{"HTTP_PROXY", "http_proxy", "", "proxy for http", any_text, true},

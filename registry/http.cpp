@@ -359,7 +359,7 @@ Result<HttpResponse> HttpClient::fetch_once(const HttpRequest& request) {
   }
   Transfer transfer(settings_);
   BodySink sink(request.max_body_bytes, request.stop_at_body);
-  transfer.prepare(request, token_for(request.url), sink);
+  transfer.prepare(request, request.bearer ? &*request.bearer : token_for(request.url), sink);
   loop_.add(transfer);
   const auto start = Clock::now();
   std::optional<TransferLoop::Done> done;
@@ -436,6 +436,7 @@ Result<HttpResponse> HttpClient::fetch_following(HttpRequest request) {
     if (!is_redirect(response.status)) {
       return response;
     }
+    request.bearer.reset();
     LM_TRY(request.url, follow_location(request.url, on_endpoint(response.headers.get("location"),
                                                                  settings_.endpoint)));
   }

@@ -41,6 +41,7 @@ struct HttpRequest {
   std::vector<std::string> headers = {};  ///< "Range: bytes=0-99"
   std::size_t max_body_bytes = 1 << 20;   ///< more is an error (limit_exceeded)
   bool stop_at_body = false;              ///< of a 2xx answer only the header fields are wanted
+  std::optional<Secret> bearer = {};      ///< instead of the hub's token; for this address alone
 };
 
 struct HttpResponse {

@@ -5,18 +5,18 @@
 #include <ctime>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "registry/ascii.h"
 #include "registry/model_ref.h"
 #include "registry/retry.h"
+#include "registry/untrusted_json.h"
 
 namespace lm::registry {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t kMaxPageBytes = 32 << 20;
+constexpr std::size_t kMaxPageBytes = 16 << 20;
 constexpr std::size_t kMaxFiles = 100'000;
 constexpr int kMaxPages = 1'000;
 constexpr int kMaxHops = 10;
@@ -26,37 +26,6 @@ Error protocol_error(const Url& url, std::string problem) {
           .subject = url.for_display(),
           .problem = std::move(problem),
           .hint = "check HF_ENDPOINT and the proxy settings: this is not how the hub answers"};
-}
-
-/// JSON of untrusted text; nesting above 128 is refused before the parser recurses.
-std::optional<json> parse_json(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      i += c == '\\' ? 1 : 0;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > 128) {
-        return std::nullopt;
-      }
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  json value = json::parse(text, nullptr, false);
-  if (value.is_discarded()) {
-    return std::nullopt;
-  }
-  return value;
-}
-
-std::string string_at(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
 }
 
 bool is_commit(std::string_view text) {
@@ -89,7 +58,7 @@ std::string unquoted_etag(std::string_view etag) {
 std::string server_message(const HttpResponse& response) {
   std::string message(response.headers.get("x-error-message"));
   if (message.empty()) {
-    if (const auto body = parse_json(response.body); body && body->is_object()) {
+    if (const auto body = parse_untrusted(response.body); body && body->is_object()) {
       message = string_at(*body, "error");
     }
   }
@@ -152,7 +121,7 @@ std::string HubClient::branches(std::string_view repo) {
   if (!response || response->status != 200) {
     return {};
   }
-  const auto body = parse_json(response->body);
+  const auto body = parse_untrusted(response->body);
   if (!body || !body->is_object() || !body->contains("branches") ||
       !(*body)["branches"].is_array()) {
     return {};
@@ -245,7 +214,7 @@ Result<RepoInfo> HubClient::info(std::string_view repo, std::string_view revisio
     }
     return std::unexpected(error);
   }
-  const auto body = parse_json(response.body);
+  const auto body = parse_untrusted(response.body);
   if (!body || !body->is_object()) {
     return std::unexpected(protocol_error(response.url, "the answer is no JSON object"));
   }
@@ -277,7 +246,7 @@ Result<std::vector<RepoFile>> HubClient::tree(std::string_view repo, std::string
     if (response.status != 200) {
       return std::unexpected(refused(response, repo, commit));
     }
-    const auto body = parse_json(response.body);
+    const auto body = parse_untrusted(response.body);
     if (!body || !body->is_array()) {
       return std::unexpected(protocol_error(response.url, "the list of files is no JSON array"));
     }

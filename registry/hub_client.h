@@ -33,6 +33,7 @@ struct Resolved {
   std::string commit;    ///< X-Repo-Commit; empty when the answer isn't the hub's
   std::string content_type;
   std::optional<std::int64_t> expires_unix;  ///< of a signed address
+  std::optional<Secret> bearer = {};  ///< token for this address's origin, instead of the hub's
 };
 
 class HubClient {

@@ -17,6 +17,8 @@ constexpr std::size_t kMaxHubPart = 96;
 constexpr std::size_t kMaxUrl = 2048;
 constexpr std::string_view kDefaultHost = "registry.ollama.ai";
 constexpr std::string_view kDefaultOwner = "library";
+constexpr std::string_view kOllamaHost = "ollama.com";
+constexpr std::string_view kRegistryScheme = "oci://";
 
 std::unexpected<Error> bad_name(std::string_view text, std::string problem, std::string hint = {}) {
   if (hint.empty()) {
@@ -145,7 +147,11 @@ Result<ModelRef> ModelRef::parse(std::string_view text) {
   if (starts_with_ignoring_case(rest, "hf://")) {
     rest.remove_prefix(5);
     hub_scheme = true;
+  } else if (starts_with_ignoring_case(rest, kRegistryScheme)) {
+    rest.remove_prefix(kRegistryScheme.size());
+    ref.by_registry = true;
   } else if (is_http(rest)) {
+    ref.plain_http = starts_with_ignoring_case(rest, "http://");
     rest.remove_prefix(rest.find("://") + 3);
   }
   if (rest.find('@') != rest.npos) {
@@ -174,6 +180,10 @@ Result<ModelRef> ModelRef::parse(std::string_view text) {
   if (parts.size() > 3) {
     return bad_name(text, fmt::format("it has {} parts, at most host/owner/model", parts.size()));
   }
+  if (ref.by_registry && parts.size() != 3) {
+    return bad_name(text, "behind oci:// a name needs host, owner and model",
+                    "write oci://host/owner/model[:tag]");
+  }
   const std::size_t max_part = hub ? kMaxHubPart : kMaxPart;
   if (parts.size() == 3) {
     const std::string problem = part_problem("host", parts[0], "-_.:", kMaxHost);
@@ -187,7 +197,9 @@ Result<ModelRef> ModelRef::parse(std::string_view text) {
     const std::string problem = part_problem("owner", owner, hub ? "-_." : "-_", max_part);
     if (!problem.empty()) {
       return bad_name(text, problem,
-                      !hub && parts.size() == 2 && owner.find('.') != owner.npos
+                      equal_ignoring_case(owner, kOllamaHost)
+                          ? fmt::format("write {}/library/{}", kOllamaHost, parts.back())
+                      : !hub && parts.size() == 2 && owner.find('.') != owner.npos
                           ? fmt::format("for the hub write hf.co/{}", rest)
                           : "");
     }
@@ -199,10 +211,13 @@ Result<ModelRef> ModelRef::parse(std::string_view text) {
   }
   ref.model = std::string(parts.back());
   // The peer's default host and namespace mean "known here" and are never written.
-  if (equal_ignoring_case(ref.owner, kDefaultOwner) &&
+  if (!ref.by_registry && equal_ignoring_case(ref.owner, kDefaultOwner) &&
       (ref.host.empty() || equal_ignoring_case(ref.host, kDefaultHost))) {
     ref.host.clear();
     ref.owner.clear();
+  } else if (equal_ignoring_case(ref.host, kDefaultHost) ||
+             equal_ignoring_case(ref.host, kOllamaHost)) {
+    ref.host = std::string(kOllamaHost);
   }
   if (hub) {
     LM_CHECK(check_repo_id(ref.repo()));
@@ -255,7 +270,8 @@ Result<void> check_repo_id(std::string_view repo) {
 
 bool is_local_path(std::string_view argument) {
   if (argument.empty() || argument.find('\0') != argument.npos || is_http(argument) ||
-      starts_with_ignoring_case(argument, "hf://")) {
+      starts_with_ignoring_case(argument, "hf://") ||
+      starts_with_ignoring_case(argument, kRegistryScheme)) {
     return false;
   }
   std::error_code error;

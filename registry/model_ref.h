@@ -11,11 +11,12 @@ namespace lm::registry {
 
 /// A model's name, parsed and checked.
 ///
-///   name      = [ host "/" ] [ namespace "/" ] model [ ":" tag ]   optionally after http:// or
-///   https:// or hf:// host      = (alnum|"_") (alnum|"-"|"_"|"."|":")*      1..350 bytes namespace
-///   = (alnum|"_") (alnum|"-"|"_")*              1..80 bytes; on hf.co also "." and up to 96 bytes
-///   model     = (alnum|"_") (alnum|"-"|"_"|".")*          1..80 bytes; on hf.co up to 96
-///   tag       = (alnum|"_") (alnum|"-"|"_"|".")*          1..80 bytes
+/// * name: [ host "/" ] [ namespace "/" ] model [ ":" tag ], optionally after http://, https://,
+///   hf:// or oci://
+/// * host: (alnum|"_") (alnum|"-"|"_"|"."|":")*, 1..350 bytes
+/// * namespace: (alnum|"_") (alnum|"-"|"_")*, 1..80 bytes; on hf.co also "." and up to 96 bytes
+/// * model: (alnum|"_") (alnum|"-"|"_"|".")*, 1..80 bytes; on hf.co up to 96
+/// * tag: as model, 1..80 bytes
 ///
 /// ASCII only. The tag follows the last ':' only if that is right of the last '/'. '@' is in no
 /// part: a revision is given by --revision. Comparison ignores case; the spelling first stored is
@@ -29,11 +30,16 @@ struct ModelRef {
   /// file's name without .gguf, `host` and `owner` are empty: the model is known here by its file's
   /// name.
   std::string url;
+  bool by_registry = false;  ///< "oci://" stood before it: by the registry protocol, on hf.co too
+  bool plain_http = false;   ///< "http://" stood before it
 
   /// Errors: invalid_name, naming the part that is wrong.
   static Result<ModelRef> parse(std::string_view text);
 
   bool is_hub() const { return host == "hf.co"; }  ///< huggingface.co is normalised to hf.co
+  /// Its host speaks the registry protocol (oci_client.h): every host but the hub, and that too
+  /// when oci:// says so.
+  bool is_registry() const { return url.empty() && !host.empty() && (!is_hub() || by_registry); }
   std::string tag_or_default() const { return tag.empty() ? "latest" : tag; }
   /// Shortest form, always with the tag: "llama3.1:8b", "hf.co/user/repo:Q4_K_M".
   std::string shortest() const;

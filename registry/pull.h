@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "registry/model_ref.h"
@@ -22,6 +23,9 @@ struct PullOptions {
   unsigned connections = 0;      ///< 1..16; 0: automatic (starts with 4, at most 8)
   std::uint64_t limit_rate = 0;  ///< bytes a second over all connections; 0: none
   bool dry_run = false;          ///< resolve and report, fetch nothing
+  /// Whether the engine takes a parameter that a registry sends with a model; those it doesn't are
+  /// left out with a warning. Unset: all are taken.
+  std::function<bool(std::string_view name, std::string_view value)> takes_parameter = {};
 };
 
 /// What happens, as values; cmd/ draws them.
@@ -53,6 +57,7 @@ struct PullResult {
 struct GgufSummary {
   std::string architecture, quantization;
   std::uint64_t parameter_count = 0;
+  bool has_chat_template = false;  ///< its own Jinja; wins over a registry's Go template
 };
 using Inspect = std::function<Result<GgufSummary>(const std::vector<std::filesystem::path>&)>;
 

@@ -70,13 +70,6 @@ Result<std::vector<Candidate>> candidates_for(const Catalog& catalog, const Mode
                                  .quant = options.quant.empty() ? ref.tag : options.quant,
                                  .file = options.file}};
   }
-  if (!ref.host.empty()) {
-    return std::unexpected(
-        Error{.code = ErrorCode::unsupported,
-              .subject = ref.shortest(),
-              .problem = fmt::format("models can't be fetched from host '{}'", ref.host),
-              .hint = "name a repository of the hub: hf.co/<user>/<repo>"});
-  }
   const auto entry = catalog.find(ref);
   if (!entry) {
     return std::unexpected(unknown_short_name(catalog, ref));

@@ -36,8 +36,8 @@ struct PullPlan {
   std::uint64_t total_bytes = 0;
 };
 
-/// Repositories to try for `ref`, in order. Errors: not_found (hint: the nearest short names),
-/// unsupported.
+/// Repositories of the hub to try for `ref`, which names no registry, in order. Errors: not_found
+/// (hint: the nearest short names), invalid_name.
 Result<std::vector<Candidate>> candidates_for(const Catalog& catalog, const ModelRef& ref,
                                               const PullOptions& options);
 

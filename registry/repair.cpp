@@ -14,11 +14,14 @@ namespace {
 /// One chunk in memory, over a fresh request.
 Result<std::string> fetch_chunk(HttpClient& http, TransferRun& run, ByteRange range,
                                 std::uint64_t& fetched_bytes) {
-  LM_TRY(const Url url, run.address());
+  LM_TRY(const Resolved address, run.address());
+  const Url& url = address.url;
   LM_TRY(HttpResponse response,
          http.fetch({.url = url,
                      .headers = {fmt::format("Range: bytes={}-{}", range.begin, range.end - 1)},
-                     .max_body_bytes = static_cast<std::size_t>(range.end - range.begin)}));
+                     .max_body_bytes = static_cast<std::size_t>(range.end - range.begin),
+                     .stop_at_body = false,
+                     .bearer = address.bearer}));
   fetched_bytes += response.body.size();
   const std::string expected = fmt::format("bytes {}-{}/", range.begin, range.end - 1);
   if (response.status != 206 || response.body.size() != range.end - range.begin ||

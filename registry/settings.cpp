@@ -59,6 +59,24 @@ Result<bool> offline() {
   return hub || transformers;
 }
 
+/// An address without a trailing '/'.
+Result<std::string> address(const char* name, const std::string& fallback) {
+  std::string text = variable(name);
+  while (text.ends_with('/')) {
+    text.pop_back();
+  }
+  if (text.empty()) {
+    return fallback;
+  }
+  const auto url = Url::parse(text);
+  if (!url || url->has_credentials || text.find_first_of("?#") != text.npos) {
+    // The value is not repeated: it may hold a password.
+    return bad_variable(name, "it is not an http or https address without user and query",
+                        fmt::format("set it to an address such as {}", fallback));
+  }
+  return text;
+}
+
 Result<std::chrono::milliseconds> seconds(const char* name, std::chrono::milliseconds fallback) {
   const std::string value = variable(name);
   if (value.empty()) {
@@ -144,19 +162,8 @@ Result<void> read_token(HubSettings& settings) {
 
 Result<HubSettings> hub_settings_from_environment() {
   HubSettings settings;
-  if (std::string endpoint = variable("HF_ENDPOINT"); !endpoint.empty()) {
-    while (endpoint.ends_with('/')) {
-      endpoint.pop_back();
-    }
-    const auto url = Url::parse(endpoint);
-    if (!url || url->has_credentials || endpoint.find_first_of("?#") != endpoint.npos) {
-      // The value is not repeated: it may hold a password.
-      return bad_variable("HF_ENDPOINT",
-                          "it is not an http or https address without user and query",
-                          "set it to an address such as https://huggingface.co");
-    }
-    settings.endpoint = endpoint;
-  }
+  LM_TRY(settings.endpoint, address("HF_ENDPOINT", settings.endpoint));
+  LM_TRY(settings.ollama_endpoint, address("LM_OLLAMA_ENDPOINT", settings.ollama_endpoint));
   LM_TRY(settings.offline, offline());
   LM_CHECK(read_token(settings));
   settings.ca_file = variable("CURL_CA_BUNDLE");

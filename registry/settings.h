@@ -40,6 +40,8 @@ struct TransferTuning {
 
 struct HubSettings {
   std::string endpoint = "https://huggingface.co";  ///< HF_ENDPOINT, trailing '/' stripped
+  /// LM_OLLAMA_ENDPOINT: who answers for ollama.com/..., trailing '/' stripped.
+  std::string ollama_endpoint = "https://registry.ollama.ai";
   Secret token;              ///< HF_TOKEN, HUGGING_FACE_HUB_TOKEN, token file
   std::string token_source;  ///< where it came from, for messages; empty: none
   bool offline = false;      ///< LM_OFFLINE, HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE

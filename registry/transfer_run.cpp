@@ -159,9 +159,9 @@ Result<void> TransferRun::ensure_address() {
   return {};
 }
 
-Result<Url> TransferRun::address() {
+Result<Resolved> TransferRun::address() {
   LM_CHECK(ensure_address());
-  return address_->url;
+  return *address_;
 }
 
 RangeConnection* TransferRun::idle_connection() {
@@ -213,7 +213,8 @@ RangeConnection* TransferRun::slowest_worth_doubling(Clock::time_point now) {
 
 void TransferRun::start(RangeConnection& connection, ByteRange range) {
   const ByteRange wanted = whole_file_only_ ? ByteRange{0, map_.size_bytes()} : range;
-  connection.start(loop_, address_->url, http_.token_for(address_->url), wanted, whole_file_only_);
+  const Secret* token = address_->bearer ? &*address_->bearer : http_.token_for(address_->url);
+  connection.start(loop_, address_->url, token, wanted, whole_file_only_);
 }
 
 void TransferRun::stop(RangeConnection& connection) {
@@ -277,6 +278,9 @@ Result<void> TransferRun::on_refused(RangeConnection& connection) {
       }
       LM_TRY(address_->url, follow_location(asked, on_endpoint(headers.get("location"),
                                                                http_.settings().endpoint)));
+      if (!address_->url.same_origin(asked)) {
+        address_->bearer.reset();
+      }
     }
     return {};
   }

@@ -30,8 +30,8 @@ class TransferRun : private ConnectionOwner {
   std::uint64_t fetched_bytes() const { return fetched_bytes_; }
   /// The server ignores Range: repair by chunk can't work.
   bool whole_file_only() const { return whole_file_only_; }
-  /// An address for further requests.
-  Result<Url> address();
+  /// Where further requests may go: url and bearer of it.
+  Result<Resolved> address();
   /// Journal of the present state.
   store::Journal journal() const;
 

@@ -110,6 +110,7 @@ Result<void> read_additions(const nlohmann::json& json, const JsonReader& reader
                             std::string_view subject, Manifest& manifest) {
   LM_TRY(manifest.system, reader.text_or_empty("system"));
   LM_TRY(manifest.chat_template, reader.text_or_empty("template"));
+  LM_TRY(manifest.registry_template, reader.text_or_empty("registry_template"));
   if (reader.has("parameters")) {
     if (!json["parameters"].is_object()) {
       return std::unexpected(reader.wrong("parameters", "expected an object"));
@@ -178,6 +179,7 @@ std::string Manifest::to_json() const {
   }
   put(json, "system", system);
   put(json, "template", chat_template);
+  put(json, "registry_template", registry_template);
   if (!messages.empty()) {
     auto& target = json["messages"] = nlohmann::ordered_json::array();
     for (const ManifestMessage& message : messages) {

@@ -50,6 +50,8 @@ struct Manifest {
       parameters;  ///< name -> values as text; several only for "stop"
   std::string system;
   std::string chat_template;  ///< overrides the GGUF's
+  /// Go template that a registry sent with the model, not used: the GGUF brings its own Jinja.
+  std::string registry_template;
   std::vector<ManifestMessage> messages;
   std::vector<std::string> licenses;
 

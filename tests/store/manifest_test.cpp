@@ -34,6 +34,7 @@ Manifest full_manifest() {
   manifest.parameters = {{"stop", {"<|a|>", ""}}, {"temperature", {"0.5"}}};
   manifest.system = "Du bist \"nett\".\n\x01 \xF0\x9F\x98\x80";
   manifest.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}";
+  manifest.registry_template = "{{ .Prompt }}";
   manifest.messages = {{"user", "hi"}, {"assistant", "ho"}};
   manifest.licenses = {"MIT", "and more"};
   manifest.architecture = "llama";

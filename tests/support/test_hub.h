@@ -10,7 +10,10 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "tests/support/loopback_http.h"
 
@@ -65,7 +68,10 @@ class TestHub {
     bool refuse_head = false;    ///< 405
     bool without_lfs = false;    ///< weights lie in git itself: no SHA-256 is announced
     bool ignore_ranges = false;  ///< 200 with the whole file, always
-    std::filesystem::path log = {};  ///< one line a request
+    std::string registry_token =
+        {};  ///< what /v2 wants as bearer and /token gives out; empty: /v2 wants none
+    std::string registry_realm = {};  ///< of the challenge instead of /token
+    std::filesystem::path log = {};   ///< one line a request
   };
   TestHub();
   explicit TestHub(Options options);
@@ -75,6 +81,15 @@ class TestHub {
   void add_file(const std::string& repo, const std::string& path, std::string content);
   /// Every folder/<user>/<repo>/<files>, read from disk when asked for.
   void add_folder(const std::filesystem::path& folder);
+  /// Adds a blob of the registry (/v2) and returns its digest, "sha256:...".
+  std::string add_blob(std::string content);
+  /// Adds or replaces a model of the registry: its layers as (media type behind
+  /// "application/vnd.ollama.image.", bytes). Returns the manifest's JSON.
+  nlohmann::json add_registry_model(const std::string& name, const std::string& tag,
+                                    const std::vector<std::pair<std::string, std::string>>& layers);
+  /// Any bytes as the manifest of `name`:`tag`.
+  void set_manifest(const std::string& name, const std::string& tag, std::string bytes);
+  void remove_blob(const std::string& digest);
   void set_gated(const std::string& repo, bool token_on_list);
   void set_private(const std::string& repo);
   void set_license(const std::string& repo, const std::string& license);
