@@ -42,7 +42,9 @@ Result<ExitCode> list_command(CommandLine& line);
 Result<ExitCode> pull_command(CommandLine& line);
 Result<ExitCode> remove_command(CommandLine& line);
 Result<ExitCode> run_command(CommandLine& line);
+Result<ExitCode> search_command(CommandLine& line);
 Result<ExitCode> show_command(CommandLine& line);
+Result<ExitCode> update_command(CommandLine& line);
 Result<ExitCode> version_command(CommandLine& line);
 
 }  // namespace lm::cmd

@@ -20,6 +20,8 @@ constexpr std::array kCommands{
     CommandRow{"run", "", "MODEL [PROMPT...]", "Chat with a model, or answer one prompt",
                run_command},
     CommandRow{"pull", "", "MODEL...", "Download models from the hub", pull_command},
+    CommandRow{"search", "", "TERM...", "Search the hub for models", search_command},
+    CommandRow{"update", "", "[MODEL...]", "Fetch newer versions of pulled models", update_command},
     CommandRow{"list", "ls", "[PREFIX]", "List the models on this machine", list_command},
     CommandRow{"show", "", "MODEL", "Show what a model is and how it is set up", show_command},
     CommandRow{"rm", "", "MODEL...", "Remove models", remove_command},

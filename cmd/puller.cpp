@@ -128,7 +128,7 @@ Result<registry::PullResult> pull_with_progress(LocalStore& store, const registr
   const auto sink = [&](const PullEvent& event) {
     if (display == PullDisplay::frames) {
       frames(event);
-    } else {
+    } else if (display == PullDisplay::progress || event.kind == PullEvent::Kind::warning) {
       draw(progress, event);
     }
   };

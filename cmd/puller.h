@@ -14,6 +14,7 @@ namespace lm::cmd {
 enum class PullDisplay {
   progress,  ///< lines and bars on stderr
   frames,    ///< one JSON object a line on stdout
+  nothing,   ///< warnings only
 };
 
 /// Fetches the model `ref` into the store and cleans it up. SIGINT and SIGTERM end it with

@@ -200,6 +200,16 @@ Error HubClient::refused(const HttpResponse& response, std::string_view repo,
   return error;
 }
 
+Result<HttpResponse> HubClient::get(std::string path_and_query, std::string_view subject,
+                                    std::size_t max_bytes) {
+  LM_TRY(const Url url, api_address(std::move(path_and_query)));
+  LM_TRY(HttpResponse response, ask({.url = url, .max_body_bytes = max_bytes}, true));
+  if (response.status != 200) {
+    return std::unexpected(refused(response, subject, subject));
+  }
+  return response;
+}
+
 Result<RepoInfo> HubClient::info(std::string_view repo, std::string_view revision) {
   LM_TRY(const Url url,
          api_address(fmt::format("/api/models/{}/revision/{}", percent_encoded(repo, true),

@@ -57,6 +57,10 @@ class HubClient {
   Result<std::string> text(std::string_view repo, std::string_view commit, std::string_view path,
                            std::size_t max_bytes);
 
+  /// Any question to the API ("/api/..."); what isn't 200 is an error about `subject`.
+  Result<HttpResponse> get(std::string path_and_query, std::string_view subject,
+                           std::size_t max_bytes);
+
   Result<Url> resolve_address(std::string_view repo, std::string_view commit,
                               std::string_view path) const;
   HttpClient& http() { return http_; }

@@ -141,6 +141,18 @@ Result<store::Layer> PullRun::fetch(const DownloadSource& source, store::LayerKi
                       .lease = downloaded.lease};
 }
 
+void PullRun::keep_additions(store::Manifest& manifest) const {
+  if (options_.store_as.empty()) {
+    return;
+  }
+  if (const auto old = store_.find(options_.store_as)) {
+    manifest.parameters = old->parameters;
+    manifest.system = old->system;
+    manifest.chat_template = old->chat_template;
+    manifest.messages = old->messages;
+  }
+}
+
 /// Step 5 of the store's order: everything is in, the manifest makes it a model.
 Result<void> PullRun::finish(store::Manifest manifest, PullResult& result) {
   status("verifying sha256 digest");

@@ -23,6 +23,12 @@ struct PullOptions {
   unsigned connections = 0;      ///< 1..16; 0: automatic (starts with 4, at most 8)
   std::uint64_t limit_rate = 0;  ///< bytes a second over all connections; 0: none
   bool dry_run = false;          ///< resolve and report, fetch nothing
+  /// An update (update.h): the name to store under, instead of one made from `ref`. What the model
+  /// there adds to its files (parameters, system message, ...) stays, unless the source has its
+  /// own.
+  std::string store_as = {};
+  /// `file` may be gone in a later commit; then `quant` decides.
+  bool file_is_hint = false;
   /// Whether the engine takes a parameter that a registry sends with a model; those it doesn't are
   /// left out with a warning. Unset: all are taken.
   std::function<bool(std::string_view name, std::string_view value)> takes_parameter = {};

@@ -122,7 +122,9 @@ Result<PullResult> PullRun::run_repo(const PullPlan& plan) {
   manifest.source_repo = plan.repo.id;
   manifest.source_commit = plan.repo.commit;
   manifest.source_path = plan.files.front().file.path;
+  manifest.source_revision = options_.revision;
   manifest.source_url = settings_.endpoint;
+  keep_additions(manifest);
   for (std::size_t i = 0; i < sources.size(); ++i) {
     LM_TRY(store::Layer layer, fetch(sources[i], plan.files[i].kind, result));
     manifest.layers.push_back(std::move(layer));

@@ -104,7 +104,8 @@ Result<PullResult> PullRun::run_oci() {
   OciClient client(http_, std::move(base), ref.repo());
   LM_TRY(const OciManifest oci, client.manifest(ref.tag));
   store::Manifest manifest;
-  manifest.name = text_of_ref;
+  manifest.name = options_.store_as.empty() ? text_of_ref : options_.store_as;
+  manifest.source_path = (ref.is_hub() ? "oci://" : ref.plain_http ? "http://" : "") + text_of_ref;
   manifest.source_repo = ref.repo();
   manifest.source_commit = oci.id.hex();
   manifest.source_url = client.manifest_address(ref.tag);

@@ -68,7 +68,8 @@ Result<std::vector<Candidate>> candidates_for(const Catalog& catalog, const Mode
     LM_CHECK(check_repo_id(hub.repo()));
     return std::vector{Candidate{.repo = hub.repo(),
                                  .quant = options.quant.empty() ? ref.tag : options.quant,
-                                 .file = options.file}};
+                                 .file = options.file,
+                                 .file_is_hint = options.file_is_hint}};
   }
   const auto entry = catalog.find(ref);
   if (!entry) {
@@ -90,6 +91,9 @@ Result<std::vector<Candidate>> candidates_for(const Catalog& catalog, const Mode
 
 std::string name_to_store(const ModelRef& ref, const PullOptions& options, const std::string& repo,
                           const ModelCandidate& chosen) {
+  if (!options.store_as.empty()) {
+    return options.store_as;
+  }
   const bool short_name = ref.host.empty() && ref.owner.empty();
   const std::string own_tag = chosen.label.empty() ? tag_of_file(chosen.path()) : chosen.label;
   if (short_name) {

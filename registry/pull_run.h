@@ -48,6 +48,8 @@ class PullRun {
   Result<void> check_space(const std::vector<store::Journal>& files);
   Result<store::Layer> fetch(const DownloadSource& source, store::LayerKind kind,
                              PullResult& result);
+  /// In an update: what the model that is there adds to its files.
+  void keep_additions(store::Manifest& manifest) const;
   Result<void> finish(store::Manifest manifest, PullResult& result);
 
   void status(std::string text) {

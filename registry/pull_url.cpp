@@ -22,11 +22,12 @@ Result<PullResult> PullRun::run_url() {
   source.identity.url = address;
   source.identity.path = source.file_name;
   source.identity.etag = resolved.identity;
-  source.identity.model = ref_.shortest();
+  source.identity.model = options_.store_as.empty() ? ref_.shortest() : options_.store_as;
   source.identity.size_bytes = *resolved.size_bytes;
   source.identity.sha256 = resolved.digest;
   source.resolve = [this, url] { return hub_.resolve_url(url); };
-  PullResult result{.name = ref_.shortest(),
+  const std::string name = options_.store_as.empty() ? ref_.shortest() : options_.store_as;
+  PullResult result{.name = name,
                     .id = {},
                     .repo = {},
                     .commit = {},
@@ -34,7 +35,7 @@ Result<PullResult> PullRun::run_url() {
                     .files = {source.file_name},
                     .total_bytes = *resolved.size_bytes};
   store::Manifest manifest;
-  manifest.name = ref_.shortest();
+  manifest.name = name;
   manifest.source_path = source.file_name;
   manifest.source_url = address;
   // The validator stands where a repository has its commit: it says whether the file is still the
@@ -57,6 +58,7 @@ Result<PullResult> PullRun::run_url() {
   if (options_.dry_run) {
     return result;
   }
+  keep_additions(manifest);
   LM_CHECK(check_space({source.identity}));
   LM_TRY(store::Layer layer, fetch(source, store::LayerKind::model, result));
   manifest.layers.push_back(std::move(layer));

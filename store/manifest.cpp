@@ -102,6 +102,7 @@ Result<void> read_source(const nlohmann::json& json, std::string_view subject, M
   LM_TRY(manifest.source_repo, reader.text_or_empty("repo"));
   LM_TRY(manifest.source_commit, reader.text_or_empty("commit"));
   LM_TRY(manifest.source_path, reader.text_or_empty("path"));
+  LM_TRY(manifest.source_revision, reader.text_or_empty("revision"));
   LM_TRY(manifest.source_url, reader.text_or_empty("url"));
   return {};
 }
@@ -170,6 +171,7 @@ std::string Manifest::to_json() const {
   put(source, "repo", source_repo);
   put(source, "commit", source_commit);
   put(source, "path", source_path);
+  put(source, "revision", source_revision);
   put(source, "url", source_url);
   if (!source.empty()) {
     json["source"] = std::move(source);

@@ -40,10 +40,11 @@ struct Manifest {
   std::vector<Layer> layers;
 
   // where it came from; empty for local models
-  std::string source_repo;    ///< "bartowski/Llama-3.2-1B-Instruct-GGUF", as the hub spells it
-  std::string source_commit;  ///< 40 hex digits
-  std::string source_path;    ///< first file in the repository
-  std::string source_url;     ///< endpoint or URL it was fetched from
+  std::string source_repo;      ///< "bartowski/Llama-3.2-1B-Instruct-GGUF", as the hub spells it
+  std::string source_commit;    ///< 40 hex digits
+  std::string source_path;      ///< first file in the repository; the name it has at a registry
+  std::string source_revision;  ///< branch, tag or commit that was asked for; empty: main
+  std::string source_url;       ///< endpoint or URL it was fetched from
 
   // what the model adds to the GGUF
   std::map<std::string, std::vector<std::string>>

@@ -30,6 +30,7 @@ Manifest full_manifest() {
   manifest.source_repo = "User/Repo-GGUF";
   manifest.source_commit = std::string(40, 'c');
   manifest.source_path = "sub/a-00001-of-2.gguf";
+  manifest.source_revision = "refs/pr/1";
   manifest.source_url = "https://huggingface.co";
   manifest.parameters = {{"stop", {"<|a|>", ""}}, {"temperature", {"0.5"}}};
   manifest.system = "Du bist \"nett\".\n\x01 \xF0\x9F\x98\x80";

@@ -136,6 +136,11 @@ void TestHub::set_license(const std::string& repo, const std::string& license) {
   state_->repos[repo].license = license;
 }
 
+void TestHub::set_downloads(const std::string& repo, std::uint64_t downloads) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->repos[repo].downloads = downloads;
+}
+
 void TestHub::rename(const std::string& from, const std::string& to) {
   const std::scoped_lock lock(state_->mutex);
   state_->repos[to] = std::move(state_->repos.at(from));
@@ -363,6 +368,38 @@ Answer TestHub::State::answer_resolve(const ServerRequest& request, const std::s
   return answer;
 }
 
+/// /api/models?search=TERM&filter=gguf&sort=downloads&direction=-1&limit=N
+Answer TestHub::State::search(const ServerRequest& request) const {
+  const auto value = [&](const std::string& name) {
+    const std::size_t at = request.target.find(name + "=");
+    const std::string rest =
+        at == std::string::npos ? "" : request.target.substr(at + name.size() + 1);
+    return percent_decoded(rest.substr(0, rest.find('&')));
+  };
+  std::vector<std::pair<std::uint64_t, std::string>> found;
+  for (const auto& [name, repo] : repos) {
+    const bool has_gguf = std::ranges::any_of(
+        repo.files, [](const auto& file) { return lower(file.first).ends_with(".gguf"); });
+    if (has_gguf && !repo.is_private && lower(name).find(lower(value("search"))) != name.npos) {
+      found.emplace_back(repo.downloads, name);
+    }
+  }
+  std::ranges::sort(found, std::greater{});
+  json list = json::array();
+  for (const auto& [downloads, name] : found) {
+    if (list.size() < std::stoul(value("limit"))) {
+      list.push_back({{"id", name},
+                      {"downloads", downloads},
+                      {"likes", 3},
+                      {"lastModified", "2026-08-20T10:00:00.000Z"},
+                      {"gated", repos.at(name).gated ? json("manual") : json(false)}});
+    }
+  }
+  Answer answer{.text = list.dump()};
+  answer.headers["Content-Type"] = "application/json; charset=utf-8";
+  return answer;
+}
+
 Answer TestHub::State::answer_api(const ServerRequest& request, const std::string& rest) {
   // user/repo[/revision/R | /tree/R[...] | /refs]
   const std::size_t first = rest.find('/');
@@ -408,6 +445,9 @@ Answer TestHub::State::answer_hub(const ServerRequest& request) {
   if (request.path == "/api/whoami-v2") {
     return token_ok(request) ? Answer{.text = R"({"name":"tester"})"}
                              : error_answer(401, "", "Invalid username or password.");
+  }
+  if (request.path == "/api/models") {
+    return search(request);
   }
   constexpr std::string_view kCache = "/api/resolve-cache/models/";
   constexpr std::string_view kApi = "/api/models/";

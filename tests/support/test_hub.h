@@ -93,6 +93,7 @@ class TestHub {
   void set_gated(const std::string& repo, bool token_on_list);
   void set_private(const std::string& repo);
   void set_license(const std::string& repo, const std::string& license);
+  void set_downloads(const std::string& repo, std::uint64_t downloads);
   void rename(const std::string& from, const std::string& to);
   void add_fault(Fault fault);
   void clear_faults();

@@ -83,6 +83,7 @@ struct TestHub::Repo {
   bool token_on_list = false;
   bool is_private = false;
   std::string license;
+  std::uint64_t downloads = 0;
 };
 
 struct TestHub::State {
@@ -107,6 +108,7 @@ struct TestHub::State {
   Answer answer_resolve(const ServerRequest& request, const std::string& repo_name,
                         const std::string& revision, const std::string& path);
   Answer answer_cdn(const ServerRequest& request);
+  Answer search(const ServerRequest& request) const;
   Answer answer_registry(const ServerRequest& request);
   Answer tree(const ServerRequest& request, const std::string& name, const Repo& repo,
               const Snapshot& files, const std::string& commit);
