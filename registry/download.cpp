@@ -48,12 +48,14 @@ bool is_there(const store::Store& store, const store::Journal& identity) {
 /// Waits until the partial is ours. Empty: meanwhile the blob came in by somebody else.
 Result<std::optional<PartialFile>> lock_partial(const store::Store& store, HttpClient& http,
                                                 const store::Journal& identity, const Paths& paths,
-                                                const DownloadObserver& observer) {
+                                                bool replace, const DownloadObserver& observer) {
   bool told = false;
   std::uint64_t shown = 0;
   while (true) {
     LM_TRY(std::optional<PartialFile> file, PartialFile::try_open(paths.part, paths.journal));
-    if (is_there(store, identity)) {
+    // A damaged blob that is there is no news, unless somebody was mending it meanwhile.
+    if (is_there(store, identity) &&
+        (!replace || (told && file && !file->usable_journal(identity)))) {
       if (file) {
         LM_CHECK(file->discard());  // the empty one just made
       }
@@ -156,12 +158,13 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
   if (identity.sha256) {
     LM_TRY(lease, store.take_lease(*identity.sha256, identity.model));
   }
-  if (is_there(store, identity)) {
+  if (!options.replace && is_there(store, identity)) {
     observer.progress(identity.size_bytes);
     result.lease = std::move(lease);
     return result;
   }
-  LM_TRY(std::optional<PartialFile> file, lock_partial(store, http, identity, paths, observer));
+  LM_TRY(std::optional<PartialFile> file,
+         lock_partial(store, http, identity, paths, options.replace, observer));
   if (!file) {
     observer.progress(identity.size_bytes);
     result.lease = std::move(lease);
@@ -197,7 +200,7 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
     return std::unexpected(wrong_digest(source, *identity.sha256, *digest));
   }
   result.digest = *digest;
-  store::CommitOptions commit;
+  store::CommitOptions commit{.replace = options.replace};
   if (!identity.sha256) {
     LM_TRY(lease, store.take_lease(*digest, identity.model));
     commit.stem = paths.part.stem().string();

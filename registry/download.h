@@ -28,6 +28,9 @@ struct DownloadSource {
 struct DownloadOptions {
   unsigned connections = 0;      ///< 1..16; 0: automatic
   std::uint64_t limit_rate = 0;  ///< bytes a second; 0: none
+  /// The blob that is there is damaged: it does not count, and is replaced once every byte is
+  /// right.
+  bool replace = false;
 };
 
 /// Called on the downloading thread.

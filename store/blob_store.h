@@ -8,17 +8,22 @@
 #include <vector>
 
 #include "store/chunk_sums.h"
+#include "store/cleaner.h"
 #include "store/manifest.h"
 #include "store/paths.h"
 #include "store/store.h"
 
 namespace lm::store {
 
+inline constexpr mode_t kBlobMode = 0444;
+
 /// A blob opened for reading.
 struct OpenBlob {
   Fd fd;
   std::filesystem::path path;  ///< in blobs/, or the foreign file of a reference
   std::uint64_t size_bytes = 0;
+  /// Of a reference whose file no longer looks as it did: how it looks now.
+  std::optional<FileState> changed = {};
 };
 
 /// What a file name in blobs/ says.
@@ -33,7 +38,6 @@ class BlobStore {
  public:
   /// Called with a digest before its blob becomes visible, so that a lease can be taken.
   using Protect = std::function<Result<void>(const Digest&)>;
-  using Progress = std::function<bool(std::uint64_t, std::uint64_t)>;
 
   explicit BlobStore(const Folders& folders) : folders_(folders) {}
 
@@ -42,34 +46,25 @@ class BlobStore {
   Result<std::uint64_t> size(const Digest& digest) const;
   /// Errors: not_found, corrupt (a reference whose file has changed), io.
   Result<OpenBlob> open(const Digest& digest) const;
+  /// As `open`, and a changed reference too: for whoever is going to hash it.
+  Result<OpenBlob> open_to_verify(const Digest& digest) const;
+  /// The file of a reference has been hashed and is right: notes how it looks now. Error io.
+  Result<void> renew_reference(const Digest& digest, const OpenBlob& verified) const;
 
   Result<Layer> add_bytes(std::string_view bytes, const Protect& protect) const;
-  /// Reflink, else hard link, else copy.
-  Result<Layer> add_file(const std::filesystem::path& path, const Protect& protect,
-                         const Progress& progress) const;
-  /// Notes where the file is instead of taking its bytes.
-  Result<Layer> add_reference(const std::filesystem::path& path, const Protect& protect,
-                              const Progress& progress) const;
   /// partial/<stem>.part becomes the blob; see Store::commit_partial.
   Result<void> commit_partial(const Digest& digest, std::uint64_t size_bytes,
                               const CommitOptions& options) const;
 
-  /// Removes the blob and what belongs to it; returns the bytes freed.
-  Result<std::uint64_t> remove(const Digest& digest) const;
+  /// Removes the blob and what belongs to it.
+  Result<void> remove(const Digest& digest, Cleaner& cleaner) const;
   Result<ChunkSums> chunk_sums(const Digest& digest) const;
+  /// True when a blob of that size is in already, its own bytes and not a reference.
+  bool has_of_size(const Digest& digest, std::uint64_t size_bytes) const;
+  /// Writes blobs/<blob_name><suffix>; durable once the folder is synced.
+  Result<void> write_beside(const Digest& digest, const char* suffix, std::string_view text) const;
 
  private:
-  struct Source;
-  Result<std::optional<Digest>> add_by_clone(const Source& source, const Protect& protect,
-                                             const Progress& progress) const;
-  Result<std::optional<Digest>> add_by_link(const Source& source, const Protect& protect,
-                                            const Progress& progress) const;
-  Result<Digest> add_by_copy(const Source& source, const Protect& protect,
-                             const Progress& progress) const;
-  Result<void> write_beside(const Digest& digest, const char* suffix, std::string_view text) const;
-  /// True when a blob of that size is in already.
-  bool has_of_size(const Digest& digest, std::uint64_t size_bytes) const;
-
   const Folders& folders_;
 };
 

@@ -56,6 +56,7 @@ FileState to_state(const struct stat& st) {
   return {.device = st.st_dev,
           .inode = st.st_ino,
           .size_bytes = static_cast<std::uint64_t>(st.st_size),
+          .allocated_bytes = static_cast<std::uint64_t>(st.st_blocks) * 512,
           .n_links = st.st_nlink,
           .mtime_ns = nanoseconds(st.st_mtim),
           .ctime_ns = nanoseconds(st.st_ctim),
@@ -394,6 +395,23 @@ Result<bool> remove_file(const Folder& folder, const std::string& name) {
     return failure(subject, "unlink");
   }
   return true;
+}
+
+Result<void> rename_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const int done =
+      run(FileOp::rename, to.native(), [&](bool) { return ::rename(from.c_str(), to.c_str()); });
+  if (done < 0) {
+    return failure(to.native(), "rename");
+  }
+  return {};
+}
+
+Result<void> remove_folder(const std::filesystem::path& path) {
+  const int done = run(FileOp::unlink, path.native(), [&](bool) { return ::rmdir(path.c_str()); });
+  if (done < 0 && errno != ENOENT) {
+    return failure(path.native(), "rmdir");
+  }
+  return {};
 }
 
 bool is_network_file_system(const Folder& folder) {

@@ -60,6 +60,7 @@ struct FileState {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint64_t size_bytes = 0;
+  std::uint64_t allocated_bytes = 0;  ///< on the disk; less than the size where there are holes
   std::uint64_t n_links = 0;
   std::int64_t mtime_ns = 0;
   std::int64_t ctime_ns = 0;
@@ -110,6 +111,11 @@ Result<bool> link_new(int fd, const Folder& to, const std::string& new_name);
 Result<void> clone_bytes(int from, int to, std::string_view subject);
 /// Removes a file; false: there was none.
 Result<bool> remove_file(const Folder& folder, const std::string& name);
+
+/// Renames a folder, over an empty one if there is one. Errors as of rename(2).
+Result<void> rename_folder(const std::filesystem::path& from, const std::filesystem::path& to);
+/// Removes an empty folder; one that is gone is no error.
+Result<void> remove_folder(const std::filesystem::path& path);
 
 /// True on file systems where flock and mmap between machines can't be relied upon (NFS, SMB,
 /// 9p...).

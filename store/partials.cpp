@@ -48,27 +48,26 @@ Result<std::vector<Partial>> read_partials(const Folder& partial) {
   return result;
 }
 
-// Bytes freed; 0 when somebody holds it.
-Result<std::uint64_t> remove_unless_locked(const Folder& partial, const Partial& entry,
-                                           bool dry_run) {
+// Leaves one that somebody holds.
+Result<void> remove_unless_locked(const Folder& partial, const Partial& entry, Cleaner& cleaner) {
   const std::string name = entry.stem + kPartSuffix;
   const auto fd = open_for_reading(partial, name);
   if (!fd) {
-    return 0;
+    return {};
   }
   LM_TRY(const bool locked,
          lock_descriptor(fd->get(), LockKind::exclusive, false, partial.at(name).native()));
   if (!locked) {
-    return 0;
+    return {};
   }
-  if (!dry_run) {
-    // The journal goes first: a .part without one is a download that starts over, a journal without
-    // its .part nothing.
-    LM_CHECK(remove_file(partial, entry.stem + kJournalNewSuffix));
-    LM_CHECK(remove_file(partial, entry.stem + kJournalSuffix));
-    LM_CHECK(remove_file(partial, name));
+  // The journal goes first: a .part without one is a download that starts over, a journal without
+  // its .part nothing.
+  for (const char* suffix : {kJournalNewSuffix, kJournalSuffix}) {
+    if (const auto state = file_state(partial, entry.stem + suffix)) {
+      LM_CHECK(cleaner.remove(partial, entry.stem + suffix, 0));
+    }
   }
-  return entry.part.size_bytes;
+  return cleaner.remove(partial, name, entry.part.size_bytes);
 }
 
 Result<Fd> open_part(const std::filesystem::path& path) {
@@ -120,34 +119,30 @@ Result<std::vector<PartialEntry>> list_partials(const Folder& partial) {
   return entries;
 }
 
-Result<std::uint64_t> remove_partials_of(const Folder& partial, std::string_view model_key,
-                                         bool dry_run) {
+Result<void> clean_partials_of(const Folder& partial, std::string_view model_key,
+                               Cleaner& cleaner) {
   LM_TRY(const std::vector<Partial> partials, read_partials(partial));
-  std::uint64_t freed_bytes = 0;
   for (const Partial& item : partials) {
     if (item.journal && manifest_key(with_tag(item.journal->model)) == model_key) {
-      LM_TRY(const std::uint64_t freed, remove_unless_locked(partial, item, dry_run));
-      freed_bytes += freed;
+      LM_CHECK(remove_unless_locked(partial, item, cleaner));
     }
   }
-  return freed_bytes;
+  return {};
 }
 
-Result<std::uint64_t> remove_old_partials(const Folder& partial, std::int64_t min_age_s) {
+Result<void> clean_old_partials(const Folder& partial, std::int64_t min_age_s, Cleaner& cleaner) {
   LM_TRY(const std::vector<Partial> partials, read_partials(partial));
-  std::uint64_t freed_bytes = 0;
   for (const Partial& item : partials) {
     if (age_seconds(item.part) >= min_age_s) {
-      LM_TRY(const std::uint64_t freed, remove_unless_locked(partial, item, false));
-      freed_bytes += freed;
+      LM_CHECK(remove_unless_locked(partial, item, cleaner));
     }
   }
-  return freed_bytes;
+  return {};
 }
 
-Result<std::uint64_t> clean_orphan_journals(const Folder& partial, std::int64_t min_age_s) {
+Result<void> clean_orphan_journals(const Folder& partial, std::int64_t min_age_s,
+                                   Cleaner& cleaner) {
   LM_TRY(const std::vector<std::string> names, folder_names(partial));
-  std::uint64_t freed_bytes = 0;
   for (const std::string& name : names) {
     for (const std::string_view suffix :
          {std::string_view(kJournalSuffix), std::string_view(kJournalNewSuffix)}) {
@@ -156,14 +151,12 @@ Result<std::uint64_t> clean_orphan_journals(const Folder& partial, std::int64_t 
       }
       const std::string part = name.substr(0, name.size() - suffix.size()) + kPartSuffix;
       const auto state = file_state(partial, name);
-      if (file_state(partial, part) || !state || age_seconds(*state) < min_age_s) {
-        continue;
+      if (!file_state(partial, part) && state && age_seconds(*state) >= min_age_s) {
+        LM_CHECK(cleaner.remove(partial, name, state->size_bytes));
       }
-      LM_TRY(const bool removed, remove_file(partial, name));
-      freed_bytes += removed ? state->size_bytes : 0;
     }
   }
-  return freed_bytes;
+  return {};
 }
 
 }  // namespace lm::store

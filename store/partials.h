@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "store/cleaner.h"
 #include "store/file_ops.h"
 #include "store/store.h"
 
@@ -23,15 +24,13 @@ Result<std::optional<Fd>> lock_partial(const std::filesystem::path& path, bool w
 /// All unfinished downloads; one whose journal is damaged is listed without a model's name.
 Result<std::vector<PartialEntry>> list_partials(const Folder& partial);
 
-/// Removes those of one model (any case of its name) that nobody is working on; returns the bytes
-/// freed.
-Result<std::uint64_t> remove_partials_of(const Folder& partial, std::string_view model_key,
-                                         bool dry_run);
+/// Removes those of one model (any case of its name) that nobody is working on.
+Result<void> clean_partials_of(const Folder& partial, std::string_view model_key, Cleaner& cleaner);
 
-/// Removes those untouched for `min_age_s` that nobody is working on; returns the bytes freed.
-Result<std::uint64_t> remove_old_partials(const Folder& partial, std::int64_t min_age_s);
+/// Removes those untouched for `min_age_s` that nobody is working on.
+Result<void> clean_old_partials(const Folder& partial, std::int64_t min_age_s, Cleaner& cleaner);
 
 /// Removes journals without a .part that are older than `min_age_s`, and half-written ones.
-Result<std::uint64_t> clean_orphan_journals(const Folder& partial, std::int64_t min_age_s);
+Result<void> clean_orphan_journals(const Folder& partial, std::int64_t min_age_s, Cleaner& cleaner);
 
 }  // namespace lm::store

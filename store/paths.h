@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 #include "store/file_ops.h"
 
@@ -9,6 +10,8 @@ namespace lm::store {
 
 inline constexpr const char* kIndexName = "index.db";
 inline constexpr const char* kLockName = "lock";
+inline constexpr const char* kMovingFromName = "moving-from";  ///< in a store that is being made
+inline constexpr const char* kMovedToName = "moved-to";        ///< in one that is being left
 inline constexpr const char* kPartSuffix = ".part";
 inline constexpr const char* kJournalSuffix = ".journal";
 inline constexpr const char* kJournalNewSuffix = ".journal.new";
@@ -23,5 +26,8 @@ struct Folders {
   /// Without `create` one that is missing stays empty. Errors: io, no_space, read_only.
   static Result<Folders> open(const std::filesystem::path& home, bool create);
 };
+
+/// What a move left in the root of a store: the other store's path. Empty when there is none.
+Result<std::optional<std::filesystem::path>> read_marker(const Folder& root, const char* name);
 
 }  // namespace lm::store

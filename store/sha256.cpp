@@ -77,12 +77,7 @@ Result<Digest> sha256_of_file(int fd, std::uint64_t size_bytes, std::string_view
     LM_CHECK(read_exact(fd, part, done, subject));
     hasher.update(part);
     done += wanted;
-    if (progress && !progress(done, size_bytes)) {
-      return std::unexpected(
-          Error{.code = ErrorCode::interrupted,
-                .subject = std::string(subject),
-                .problem = fmt::format("stopped after {} of {} bytes", done, size_bytes)});
-    }
+    LM_CHECK(report_progress(progress, done, size_bytes, subject));
   }
   return hasher.finish();
 }

@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string_view>
 
 #include "store/digest.h"
+#include "store/progress.h"
 
 struct evp_md_ctx_st;
 
@@ -36,8 +36,7 @@ Digest sha256(std::string_view text);
 
 /// Digest of the file's bytes [0, size_bytes), read with pread. `progress(done, total)` may return
 /// false to stop. Errors: io, size_mismatch when the file ends early, interrupted.
-Result<Digest> sha256_of_file(
-    int fd, std::uint64_t size_bytes, std::string_view subject,
-    const std::function<bool(std::uint64_t, std::uint64_t)>& progress = {});
+Result<Digest> sha256_of_file(int fd, std::uint64_t size_bytes, std::string_view subject,
+                              const Progress& progress = {});
 
 }  // namespace lm::store

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "store/adopt.h"
 #include "store/names.h"
 #include "store/partials.h"
 #include "store/sha256.h"
@@ -63,6 +64,14 @@ Result<Store> Store::open(std::filesystem::path home, Mode mode) {
   if (writable) {
     LM_TRY(impl->leases, LeaseBook::of_store(impl->folders.root));
   }
+  if (const auto to = read_marker(impl->folders.root, kMovedToName); to && *to) {
+    impl->warn(fmt::format("{} was moved: set LM_HOME={}", impl->home.native(), (*to)->native()));
+  }
+  if (const auto from = read_marker(impl->folders.root, kMovingFromName); from && *from) {
+    impl->warn(fmt::format(
+        "the move of {0} to {1} was broken off: run LM_HOME={0} lm move {1} to finish it",
+        (*from)->native(), impl->home.native()));
+  }
   LM_CHECK(impl->begin_read());
   return Store(std::move(impl));
 }
@@ -115,7 +124,7 @@ Result<OpenModel> Store::open_model(std::string_view name_or_id, bool is_use) {
       }
       auto blob = impl_->blobs().open(layer.digest);
       if (!blob && blob.error().code == ErrorCode::not_found) {
-        return std::unexpected(blob_missing(blob_path(layer.digest), model.name, result.manifest));
+        return std::unexpected(blob_missing(blob.error().subject, model.name, result.manifest));
       }
       if (!blob) {
         return std::unexpected(std::move(blob).error());
@@ -249,9 +258,9 @@ Result<RemoveReport> Store::remove(std::string_view name_or_id, bool dry_run) {
     for (const Digest& digest : report.removed) {
       report.freed_bytes += impl_->blobs().size(digest).value_or(0);
     }
-    LM_TRY(const std::uint64_t freed,
-           remove_partials_of(impl_->folders.partial, plan->model.key, dry_run));
-    report.freed_bytes += freed;
+    Cleaner partials(true);
+    LM_CHECK(clean_partials_of(impl_->folders.partial, plan->model.key, partials));
+    report.freed_bytes += partials.freed_bytes();
     return report;
   }
   LM_TRY(const Impl::Session session, impl_->begin_write());
@@ -265,9 +274,9 @@ Result<RemoveReport> Store::remove(std::string_view name_or_id, bool dry_run) {
   LM_CHECK(sync_folder(impl_->folders.manifests));  // the commit point
   impl_->update_index([&](Index& index) { return index.forget_model(plan->model.key); });
   LM_TRY(report.freed_bytes, impl_->remove_blobs(report.removed));
-  LM_TRY(const std::uint64_t freed,
-         remove_partials_of(impl_->folders.partial, plan->model.key, dry_run));
-  report.freed_bytes += freed;
+  Cleaner partials;
+  LM_CHECK(clean_partials_of(impl_->folders.partial, plan->model.key, partials));
+  report.freed_bytes += partials.freed_bytes();
   return report;
 }
 
@@ -278,11 +287,12 @@ Result<RemoveReport> Store::remove_only_partials(std::string_view name, bool dry
     return std::unexpected(no_model);
   }
   RemoveReport report{.name = with_tag(name), .freed_bytes = 0, .removed = {}};
-  LM_TRY(report.freed_bytes,
-         remove_partials_of(impl_->folders.partial, manifest_key(report.name), dry_run));
-  if (report.freed_bytes == 0) {
+  Cleaner partials(dry_run);
+  LM_CHECK(clean_partials_of(impl_->folders.partial, manifest_key(report.name), partials));
+  if (partials.files().empty()) {
     return std::unexpected(no_model);
   }
+  report.freed_bytes = partials.freed_bytes();
   return report;
 }
 
@@ -292,6 +302,11 @@ bool Store::has_blob(const Digest& digest) const {
 
 std::filesystem::path Store::blob_path(const Digest& digest) const {
   return impl_->home / "blobs" / digest.blob_name();
+}
+
+Result<std::filesystem::path> Store::readable_path(const Digest& digest) const {
+  LM_TRY(OpenBlob blob, impl_->blobs().open(digest));
+  return std::move(blob.path);
 }
 
 template <class Add>
@@ -307,11 +322,18 @@ Result<Layer> Store::add_leased(Add add) {
   return layer;
 }
 
-Result<Layer> Store::add_file(const std::filesystem::path& path,
-                              const std::function<bool(std::uint64_t, std::uint64_t)>& progress) {
-  return add_leased([&](const BlobStore::Protect& protect) {
-    return impl_->blobs().add_file(path, protect, progress);
-  });
+Result<Adopted> Store::adopt_file(const std::filesystem::path& path, const AdoptOptions& options) {
+  Adopted adopted;
+  LM_TRY(adopted.layer, add_leased([&](const BlobStore::Protect& protect) -> Result<Layer> {
+           LM_TRY(adopted, Adoption(impl_->folders, options, protect).run(path));
+           return std::move(adopted.layer);
+         }));
+  return adopted;
+}
+
+Result<Layer> Store::add_file(const std::filesystem::path& path, const Progress& progress) {
+  LM_TRY(Adopted adopted, adopt_file(path, {.may_refer = false, .progress = progress}));
+  return std::move(adopted.layer);
 }
 
 Result<Layer> Store::add_bytes(std::string_view bytes) {
@@ -319,12 +341,9 @@ Result<Layer> Store::add_bytes(std::string_view bytes) {
       [&](const BlobStore::Protect& protect) { return impl_->blobs().add_bytes(bytes, protect); });
 }
 
-Result<Layer> Store::add_reference(
-    const std::filesystem::path& path,
-    const std::function<bool(std::uint64_t, std::uint64_t)>& progress) {
-  return add_leased([&](const BlobStore::Protect& protect) {
-    return impl_->blobs().add_reference(path, protect, progress);
-  });
+Result<Layer> Store::add_reference(const std::filesystem::path& path, const Progress& progress) {
+  LM_TRY(Adopted adopted, adopt_file(path, {.mode = AdoptMode::reference, .progress = progress}));
+  return std::move(adopted.layer);
 }
 
 std::filesystem::path Store::partial_path(const Digest& digest) const {

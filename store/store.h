@@ -16,8 +16,11 @@
 #include "store/chunk_sums.h"
 #include "store/fd.h"
 #include "store/manifest.h"
+#include "store/progress.h"
 
 namespace lm::store {
+
+struct Journal;
 
 /// $LM_HOME, else $XDG_DATA_HOME/lm, else ~/.local/share/lm. Error (invalid_argument) naming the
 /// variable when none of them gives an absolute path.
@@ -66,6 +69,79 @@ struct RemoveReport {
   std::vector<Digest> removed;  ///< blobs that nothing else used
 };
 
+/// Bytes of one model's blobs, their checksums included.
+struct ModelUsage {
+  std::string name;
+  std::uint64_t unique_bytes = 0;  ///< of no other model
+  std::uint64_t shared_bytes = 0;
+};
+
+/// Who takes how much of the disk below the store.
+struct Usage {
+  std::vector<ModelUsage> models;   ///< by key
+  std::uint64_t model_bytes = 0;    ///< of all models, shared blobs once
+  std::uint64_t unused_bytes = 0;   ///< blobs without a model, and tmp/
+  std::uint64_t partial_bytes = 0;  ///< unfinished downloads, as the disk holds them
+  std::uint64_t cache_bytes = 0;
+  std::uint64_t linked_bytes = 0;   ///< of model_bytes: hard links whose owner has them too
+  std::uint64_t foreign_bytes = 0;  ///< beside model_bytes: files elsewhere that are referred to
+};
+
+/// What `Store::prune` takes.
+struct PruneOptions {
+  std::chrono::seconds blob_age = std::chrono::hours(24);         ///< blobs, tmp/, lone journals
+  std::chrono::seconds partial_age = std::chrono::hours(24 * 7);  ///< unfinished downloads
+  bool old_indexes = false;  ///< also index files that were damaged and put aside
+  bool dry_run = false;
+};
+
+struct PrunedFile {
+  std::filesystem::path path;
+  std::uint64_t size_bytes = 0;  ///< freed; 0 for a hard link whose owner keeps the bytes
+};
+
+struct PruneReport {
+  std::vector<PrunedFile> files;
+  std::uint64_t freed_bytes = 0;
+};
+
+struct MoveOptions {
+  /// False: as between two disks, also on one.
+  bool may_rename = true;
+  Progress progress = {};
+};
+
+struct MoveReport {
+  std::filesystem::path target;  ///< absolute: what LM_HOME must be from now on
+  std::uint64_t moved_bytes = 0;
+  bool renamed = false;  ///< one rename on the same file system: no byte was copied
+};
+
+/// How a foreign file is taken into the store.
+enum class AdoptMode {
+  automatic,  ///< the first of the following that is possible
+  clone,      ///< shares the bytes until one side changes (FICLONE)
+  link,       ///< another name of the owner's file
+  reference,  ///< stays where it is: only path, size and time are kept
+  copy,
+};
+
+struct AdoptOptions {
+  AdoptMode mode = AdoptMode::automatic;
+  /// What the file must be. A blob that is in under it already saves the hashing.
+  std::optional<Digest> digest = {};
+  /// Automatic may keep a reference rather than copy.
+  bool may_refer = true;
+  Progress progress = {};
+};
+
+/// A foreign file that is in now.
+struct Adopted {
+  Layer layer;  ///< kind model, carries a lease
+  AdoptMode how = AdoptMode::automatic;
+  bool was_there = false;  ///< the blob was in before; `how` says nothing then
+};
+
 /// How a finished partial becomes a blob.
 struct CommitOptions {
   /// XXH64 of every 16 MiB chunk, in order; kept beside the blob so that `lm verify` can repair by
@@ -83,8 +159,10 @@ struct BlobCheck {
   enum class State { good, missing, wrong_size, wrong_bytes };
   State state = State::good;
   std::uint64_t found_bytes = 0;
-  /// Chunks whose checksum no longer fits; empty when there are no checksums for this blob.
-  std::vector<std::uint64_t> bad_chunks;
+  std::filesystem::path path = {};  ///< of what was read; empty when there was nothing
+  bool has_sums = false;            ///< checksums were kept for this blob, so chunks can be told
+  /// Chunks whose checksum no longer fits, or that are missing at the end.
+  std::vector<std::uint64_t> bad_chunks = {};
 };
 
 /// One process, any number of threads: calls may come from several at once.
@@ -107,6 +185,9 @@ class Store {
   /// manifest is opened.
   Result<std::vector<ModelEntry>> list(std::string_view prefix = {}) const;
   Result<std::vector<PartialEntry>> partials() const;
+  Result<Usage> usage() const;
+  /// Why manifests can't be read, one error each; none in a sound store.
+  Result<std::vector<Error>> damaged_manifests() const;
 
   /// Finds by name (any case; a missing tag means ":latest") or by id prefix of at least 4 hex
   /// digits. Errors: not_found (hint names near matches), ambiguous.
@@ -127,25 +208,35 @@ class Store {
   // blobs
   bool has_blob(const Digest& digest) const;
   std::filesystem::path blob_path(const Digest& digest) const;
+  /// Where the bytes can be read: in blobs/, or the foreign file of a reference. Errors: not_found,
+  /// corrupt (that file has changed), io.
+  Result<std::filesystem::path> readable_path(const Digest& digest) const;
+  /// Takes a foreign file in: hashed, compared with the wanted digest, never changed (not even its
+  /// mode). Errors: not_found, invalid_argument (no regular file), digest_mismatch, unsupported
+  /// (the chosen mode isn't possible here), interrupted, no_space, io.
+  Result<Adopted> adopt_file(const std::filesystem::path& path, const AdoptOptions& options = {});
   /// Blob from a local file without copying where the file system allows (reflink, hard link, else
   /// copy); returns its digest and size. `progress(done, total)` may return false to stop
   /// (interrupted).
-  Result<Layer> add_file(const std::filesystem::path& path,
-                         const std::function<bool(std::uint64_t, std::uint64_t)>& progress = {});
+  Result<Layer> add_file(const std::filesystem::path& path, const Progress& progress = {});
   /// Blob from bytes (licences, small files).
   Result<Layer> add_bytes(std::string_view bytes);
   /// Blob that stays where it is: only path, size and time of the file are kept. Reading it fails
   /// once it has changed.
-  Result<Layer> add_reference(
-      const std::filesystem::path& path,
-      const std::function<bool(std::uint64_t, std::uint64_t)>& progress = {});
-  // All three return a layer that carries a lease: the blob stays until `put` of a manifest with
+  Result<Layer> add_reference(const std::filesystem::path& path, const Progress& progress = {});
+  // All of them return a layer that carries a lease: the blob stays until `put` of a manifest with
   // that layer, or until the last copy of the layer is gone.
 
-  /// Reads the whole blob and compares. Errors: io, interrupted; damage is a value.
-  Result<BlobCheck> verify_blob(
-      const Digest& digest, std::uint64_t size_bytes,
-      const std::function<bool(std::uint64_t, std::uint64_t)>& progress = {}) const;
+  /// Reads the whole blob and compares. A reference whose file looks different but has the right
+  /// bytes is accepted again. Errors: io, interrupted; damage is a value.
+  Result<BlobCheck> verify_blob(const Digest& digest, std::uint64_t size_bytes,
+                                const Progress& progress = {}) const;
+
+  /// Makes the good chunks of a damaged blob an unfinished download, which fetches only the rest;
+  /// the blob itself stays until `commit_partial` replaces it. Returns the bytes kept: 0 when there
+  /// are no checksums to tell good from bad, when nothing is good, or while somebody else fetches
+  /// it. Errors: read_only, no_space, io.
+  Result<std::uint64_t> salvage_blob(const Journal& identity);
 
   // downloads (registry/): the partial file of a digest, locked against other processes
   std::filesystem::path partial_path(const Digest& digest) const;  ///< partial/sha256-<hex>.part
@@ -164,9 +255,21 @@ class Store {
   /// what crashes left in tmp/; refuses to delete anything when a manifest can't be read. Returns
   /// bytes freed.
   Result<std::uint64_t> collect_garbage(std::chrono::seconds min_age);
+  /// Both of the above and below in one, with an account of it; nothing that a live lease or a
+  /// running download holds. A dry run only reports.
+  Result<PruneReport> prune(const PruneOptions& options);
   /// Deletes unfinished downloads that were not touched for `min_age` and that nobody is working
   /// on. Returns bytes freed.
   Result<std::uint64_t> prune_partials(std::chrono::seconds min_age);
+
+  /// Moves the whole store to `target`, a folder that is missing or empty; this object is of no use
+  /// afterwards. At any instant one of the two is complete: on one file system it is a single
+  /// rename, else every blob is copied and its digest checked, the manifests follow, and only then
+  /// the old store goes, manifests first. Broken off, the same call goes on with what has arrived.
+  /// Errors: invalid_argument (`target` is inside the store or around it), already_exists (not
+  /// empty), locked (another lm uses the store), digest_mismatch (a damaged blob), read_only,
+  /// no_space, interrupted, io.
+  Result<MoveReport> move_to(const std::filesystem::path& target, const MoveOptions& options = {});
 
   // small values of other folders, for example the calibration of a device; lost with the index
   Result<std::optional<std::string>> value(std::string_view key) const;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "store/cleaner.h"
 #include "store/names.h"
 #include "store/temp_file.h"
 
@@ -150,7 +151,8 @@ Result<void> Store::Impl::heal() {
     }
   }
   // Old files of tmp/ are nobody's: not being able to remove them now is no reason to fail.
-  static_cast<void>(clean_temp_files(folders.tmp, kTempAgeSeconds));
+  Cleaner cleaner;
+  static_cast<void>(clean_temp_files(folders.tmp, kTempAgeSeconds, cleaner));
   if (!healed) {
     if (healed.error().code == ErrorCode::newer_schema) {
       return healed;
@@ -273,12 +275,11 @@ Result<std::vector<Digest>> Store::Impl::only_used_by(const std::string& key) {
 }
 
 Result<std::uint64_t> Store::Impl::remove_blobs(const std::vector<Digest>& digests) {
-  std::uint64_t freed_bytes = 0;
+  Cleaner cleaner;
   for (const Digest& digest : digests) {
-    LM_TRY(const std::uint64_t freed, blobs().remove(digest));
-    freed_bytes += freed;
+    LM_CHECK(blobs().remove(digest, cleaner));
   }
-  return freed_bytes;
+  return cleaner.freed_bytes();
 }
 
 Result<IndexedModel> Store::Impl::resolve(std::string_view name_or_id) {

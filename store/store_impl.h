@@ -20,6 +20,8 @@
 
 namespace lm::store {
 
+class Cleaner;
+
 struct Store::Impl {
   std::filesystem::path home;
   bool writable = false;
@@ -80,6 +82,12 @@ struct Store::Impl {
   Result<std::vector<Digest>> only_used_by(const std::string& key);
   /// Blobs that some process has a lease of.
   Result<std::set<Digest>> leased_digests();
+  /// Deletes what nobody names and what is too old; unfinished downloads only with `partials`.
+  /// Nothing while a manifest can't be read (error corrupt).
+  Result<void> clean(const PruneOptions& options, bool partials, Cleaner& cleaner);
+  /// Error locked while another lm, or another part of this one, works with the store's files. The
+  /// descriptors keep unfinished downloads from being gone on with.
+  Result<std::vector<Fd>> check_unused();
   /// Removes blobs; stops at the first error.
   Result<std::uint64_t> remove_blobs(const std::vector<Digest>& digests);
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "store/cleaner.h"
 #include "store/lock.h"
 
 namespace lm::store {
@@ -71,9 +72,11 @@ std::int64_t age_seconds(const FileState& state) {
   return std::max<std::int64_t>(0, (now_ns() - changed_ns) / 1'000'000'000);
 }
 
-Result<std::uint64_t> clean_temp_files(const Folder& tmp, std::int64_t min_age_s) {
+Result<void> clean_temp_files(const Folder& tmp, std::int64_t min_age_s, Cleaner& cleaner) {
+  if (!tmp) {
+    return {};
+  }
   LM_TRY(const std::vector<std::string> names, folder_names(tmp));
-  std::uint64_t freed_bytes = 0;
   for (const std::string& name : names) {
     const auto fd = open_for_reading(tmp, name);
     if (!fd) {
@@ -88,10 +91,9 @@ Result<std::uint64_t> clean_temp_files(const Folder& tmp, std::int64_t min_age_s
     if (!locked) {
       continue;
     }
-    LM_CHECK(remove_file(tmp, name));
-    freed_bytes += state.size_bytes;
+    LM_CHECK(cleaner.remove(tmp, name, state.size_bytes));
   }
-  return freed_bytes;
+  return {};
 }
 
 }  // namespace lm::store

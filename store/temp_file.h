@@ -34,9 +34,10 @@ class TempFile {
   bool published_ = false;
 };
 
-/// Removes files of tmp/ that nobody writes any more and that are older than `min_age_s`; returns
-/// the bytes freed.
-Result<std::uint64_t> clean_temp_files(const Folder& tmp, std::int64_t min_age_s);
+class Cleaner;
+
+/// Removes files of tmp/ that nobody writes any more and that are older than `min_age_s`.
+Result<void> clean_temp_files(const Folder& tmp, std::int64_t min_age_s, Cleaner& cleaner);
 
 /// Seconds since a file was last written, linked or renamed; never negative.
 std::int64_t age_seconds(const FileState& state);

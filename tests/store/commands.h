@@ -76,6 +76,18 @@ inline std::vector<SweepCommand> sweep_commands() {
          LM_TRY(const Layer layer, store.add_file(home.parent_path() / "model.gguf"));
          return forget(store.put(manifest_of("file:1", {layer})));
        }},
+      {"adopt_link",
+       [](Store& store, const fs::path& home) -> Result<void> {
+         LM_TRY(const Adopted adopted,
+                store.adopt_file(home.parent_path() / "model.gguf", {.mode = AdoptMode::link}));
+         return forget(store.put(manifest_of("link:1", {adopted.layer})));
+       }},
+      {"adopt_copy",
+       [](Store& store, const fs::path& home) -> Result<void> {
+         LM_TRY(const Adopted adopted,
+                store.adopt_file(home.parent_path() / "model.gguf", {.mode = AdoptMode::copy}));
+         return forget(store.put(manifest_of("copy:1", {adopted.layer})));
+       }},
       {"add_reference",
        [](Store& store, const fs::path& home) -> Result<void> {
          LM_TRY(const Layer layer, store.add_reference(home.parent_path() / "model.gguf"));
@@ -108,6 +120,22 @@ inline std::vector<SweepCommand> sweep_commands() {
          write_file(home / "tmp/left", "x");
          write_file(home / "partial/url-1.part", "x");
          write_file(home / "partial/url-2.journal", "x");
+       }},
+      {"prune",
+       [](Store& store, const fs::path&) -> Result<void> {
+         LM_CHECK(store.prune({.blob_age = std::chrono::seconds(0),
+                               .partial_age = std::chrono::seconds(0),
+                               .old_indexes = true}));
+         return {};
+       },
+       [](const fs::path& home) {
+         Store store = open_store(home);
+         EXPECT_OK(store.add_bytes("lost"));
+         EXPECT_OK(store.add_reference(home.parent_path() / "model.gguf"));
+         write_file(home / "tmp/left", "x");
+         write_file(home / "partial/url-1.part", "x");
+         write_file(home / "partial/url-1.journal", "x");
+         write_file(home / "index.db.corrupt-1700000000", "x");
        }},
       {"heal",
        [](Store& store, const fs::path&) -> Result<void> {

@@ -337,7 +337,9 @@ TEST_F(StoreTest, RefersToAFileUntilItChanges) {
   ASSERT_OK(store.put(manifest_of("a:1", {layer})));
   const OpenModel model = store.open_model("a:1").value();
   EXPECT_EQ(model.model_paths[0], file);
-  EXPECT_EQ(files_in(home() / "blobs"), std::set<std::string>{layer.digest.blob_name() + ".ref"});
+  EXPECT_EQ(files_in(home() / "blobs"),
+            (std::set<std::string>{layer.digest.blob_name() + ".ref",
+                                   layer.digest.blob_name() + ".chunks"}));
   EXPECT_EQ(store.collect_garbage(std::chrono::seconds(0)).value(), 0u);
   EXPECT_OK(store.open_model("a:1"));
 
