@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <ctime>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -250,6 +251,7 @@ Result<std::vector<RepoFile>> HubClient::tree(std::string_view repo, std::string
          api_address(fmt::format("/api/models/{}/tree/{}?recursive=true&expand=false",
                                  percent_encoded(repo, true), percent_encoded(commit, false))));
   std::vector<RepoFile> files;
+  std::set<std::string> asked;
   std::size_t unsafe = 0;
   for (int page = 0; page < kMaxPages; ++page) {
     LM_TRY(const HttpResponse response, ask({.url = url, .max_body_bytes = kMaxPageBytes}, true));
@@ -304,9 +306,10 @@ Result<std::vector<RepoFile>> HubClient::tree(std::string_view repo, std::string
     }
     LM_TRY(Url following,
            follow_location(response.url, on_endpoint(next, http_.settings().endpoint)));
-    if (following.text == url.text) {
+    asked.insert(url.text);
+    if (asked.contains(following.text)) {
       return std::unexpected(
-          protocol_error(url, "the list of files names itself as its next page"));
+          protocol_error(url, "the list of files names a page again that was there before"));
     }
     url = std::move(following);
   }

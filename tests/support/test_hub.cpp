@@ -566,8 +566,17 @@ void TestHub::State::serve(const ServerRequest& request, Wire& wire, bool cdn) {
       body = flipped;
     }
   }
-  std::string text =
-      fmt::format("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", answer.status, body.size());
+  if (is(Fault::Kind::long_body)) {
+    flipped = std::string(body) + std::string(64 << 10, 'x');
+    body = flipped;
+  }
+  answer.headers.try_emplace("Content-Length", fmt::format("{}", body.size()));
+  if (is(Fault::Kind::headers)) {
+    for (const auto& [name, value] : fault->headers) {
+      answer.headers[name] = value;
+    }
+  }
+  std::string text = fmt::format("HTTP/1.1 {} X\r\n", answer.status);
   for (const auto& [name, value] : answer.headers) {
     text += fmt::format("{}: {}\r\n", name, value);
   }
@@ -583,6 +592,11 @@ void TestHub::State::serve(const ServerRequest& request, Wire& wire, bool cdn) {
                        .authorized = !request.header("authorization").empty(),
                        .status = answer.status});
   }
+  if (is(Fault::Kind::garbage)) {
+    wire.send("\x16\x03\x01 no HTTP here\r\n\r\n");
+    wire.close();
+    return;
+  }
   bool alive = wire.send(text);
   const bool cut = is(Fault::Kind::stall) || is(Fault::Kind::reset) || is(Fault::Kind::close);
   const std::uint64_t limit =
@@ -597,19 +611,27 @@ void TestHub::State::serve(const ServerRequest& request, Wire& wire, bool cdn) {
         block = std::min(block, std::max<std::uint64_t>(1, options.bytes_per_second / 20));
       }
     }
-    alive = pay(block, wire) && wire.send(body.substr(sent, block));
+    if (is(Fault::Kind::drip)) {
+      block = std::min<std::uint64_t>(block, 1024);
+      alive = wire.sleep_ms(5);
+    }
+    alive = alive && pay(block, wire) && wire.send(body.substr(sent, block));
     sent += alive ? block : 0;
     const std::scoped_lock lock(mutex);
     if (record < records.size()) {
       records[record].body_bytes = sent;
     }
   }
+  // A length that was a lie leaves the connection in no state to go on.
+  const auto length = answer.headers.find("Content-Length");
+  const bool lied =
+      !head && length != answer.headers.end() && length->second != fmt::format("{}", body.size());
   if (alive && is(Fault::Kind::stall)) {
     wire.sleep_ms(120'000);
     wire.close();
   } else if (is(Fault::Kind::reset)) {
     wire.reset();
-  } else if (is(Fault::Kind::close)) {
+  } else if (is(Fault::Kind::close) || lied) {
     wire.close();
   }
   const std::scoped_lock lock(mutex);

@@ -43,6 +43,10 @@ struct Fault {
     wrong_total,   ///< 206 whose Content-Range names another size
     corrupt,       ///< one byte of the body at `after_bytes` (of the answer) is flipped
     web_page,      ///< 200 with HTML
+    headers,       ///< `headers` replace the answer's own; Content-Length too
+    long_body,     ///< 64 KiB more than the range, and a Content-Length that says so
+    drip,          ///< a KiB at a time, with pauses
+    garbage,       ///< bytes that are no HTTP, then the end
     linked_etag,   ///< resolve names another X-Linked-ETag
     linked_size,   ///< resolve names another X-Linked-Size
   };
