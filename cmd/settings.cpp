@@ -81,6 +81,8 @@ constexpr std::array kRows{
     SettingRow{"LM_OLLAMA_ENDPOINT", "", "https://registry.ollama.ai",
                "address of the registry behind ollama.com/...", any_text},
     SettingRow{"HF_HOME", "", "", "the hub's own cache and token", any_text},
+    SettingRow{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "$HF_HOME/hub",
+               "the hub's own cache: files there are not fetched", any_text},
     SettingRow{"HTTPS_PROXY", "https_proxy", "", "proxy for https", any_text, true},
     SettingRow{"HTTP_PROXY", "http_proxy", "", "proxy for http", any_text, true},
     SettingRow{"ALL_PROXY", "all_proxy", "", "proxy for everything", any_text, true},

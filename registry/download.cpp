@@ -129,6 +129,7 @@ Result<store::Digest> fill(HttpClient& http, const DownloadSource& source,
       }
     }
   }
+  file.forget_live();
   TransferRun again(http, source, options, observer, file, map);
   return run_once(again);
 }
@@ -210,9 +211,21 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
     sums.push_back(map[i].sum.value_or(0));
   }
   commit.chunk_sums = sums;
+  file->forget_live();
   LM_CHECK(store.commit_partial(*digest, identity.size_bytes, commit));
   result.lease = std::move(lease);
   return result;
+}
+
+void drop_partial(const store::Store& store, const store::Digest& digest) {
+  std::error_code error;
+  if (!std::filesystem::exists(store.partial_path(digest), error)) {
+    return;
+  }
+  if (auto file = PartialFile::try_open(store.partial_path(digest), store.journal_path(digest));
+      file && *file) {
+    static_cast<void>((*file)->discard());
+  }
 }
 
 std::uint64_t bytes_already_there(const store::Store& store, const store::Journal& identity) {

@@ -56,6 +56,9 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
                                      const DownloadSource& source, const DownloadOptions& options,
                                      const DownloadObserver& observer);
 
+/// Removes the partial of a blob that came in by another way, unless somebody works on it.
+void drop_partial(const store::Store& store, const store::Digest& digest);
+
 /// Bytes of `identity` that a partial already holds, for the free-space check.
 std::uint64_t bytes_already_there(const store::Store& store, const store::Journal& identity);
 

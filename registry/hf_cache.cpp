@@ -130,6 +130,7 @@ Result<CachedSnapshot> HfCache::snapshot(std::string_view repo, std::string_view
   if (!is_commit(snapshot.commit) || !fs::is_directory(root, error)) {
     return absent(fmt::format("the hub's cache has no revision '{}' of it", wanted.substr(0, 100)));
   }
+  snapshot.folder = root;
   // The folder's name has lost which "--" was the slash; the first is, as names can't hold "--".
   snapshot.repo = folder->filename().native().substr(kModels.size());
   const std::size_t slash = snapshot.repo.find("--");
@@ -145,8 +146,8 @@ Result<CachedSnapshot> HfCache::snapshot(std::string_view repo, std::string_view
     const fs::path target = fs::read_symlink(it->path(), ignored);
     if (const auto digest = store::Digest::parse_hex(target.filename().native())) {
       file.digest = *digest;
-      snapshot.files.push_back(std::move(file));
     }
+    snapshot.files.push_back(std::move(file));
     if (snapshot.files.size() >= kMaxFiles) {
       break;
     }
@@ -156,12 +157,11 @@ Result<CachedSnapshot> HfCache::snapshot(std::string_view repo, std::string_view
 }
 
 std::string HfCache::text(const CachedSnapshot& snapshot, std::string_view path,
-                          std::size_t max_bytes) const {
-  const auto folder = repo_folder(snapshot.repo);
-  if (!folder || !is_safe_path(path)) {
+                          std::size_t max_bytes) {
+  if (!is_safe_path(path)) {
     return {};
   }
-  std::string text = first_bytes(*folder / "snapshots" / snapshot.commit / path, max_bytes + 1);
+  std::string text = first_bytes(snapshot.folder / path, max_bytes + 1);
   return text.size() > max_bytes ? std::string() : text;
 }
 

@@ -17,8 +17,9 @@ namespace lm::registry {
 
 /// A repository as the cache has it: one snapshot.
 struct CachedSnapshot {
-  std::string repo;    ///< as its folder spells it
-  std::string commit;  ///< 40 hex digits
+  std::filesystem::path folder;  ///< below snapshots/
+  std::string repo;              ///< as its folder spells it
+  std::string commit;            ///< 40 hex digits
   std::vector<RepoFile> files;
 };
 
@@ -31,12 +32,12 @@ class HfCache {
   /// other's; links are resolved.
   std::optional<std::filesystem::path> find(std::string_view repo, const store::Digest& digest,
                                             std::uint64_t size_bytes) const;
-  /// What is here of `repo` (any case) at `revision` (empty: main). Files without a digest in their
-  /// name are left out. Errors: not_found.
+  /// What is here of `repo` (any case) at `revision` (empty: main); digests as the links' targets
+  /// claim them. Errors: not_found.
   Result<CachedSnapshot> snapshot(std::string_view repo, std::string_view revision) const;
   /// Text of a small file of a snapshot, for licences; empty when it can't be read.
-  std::string text(const CachedSnapshot& snapshot, std::string_view path,
-                   std::size_t max_bytes) const;
+  static std::string text(const CachedSnapshot& snapshot, std::string_view path,
+                          std::size_t max_bytes);
 
  private:
   std::optional<std::filesystem::path> repo_folder(std::string_view repo) const;

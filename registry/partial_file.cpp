@@ -1,17 +1,29 @@
 #include "registry/partial_file.h"
 
 #include <algorithm>
+#include <fstream>
 #include <new>
+#include <span>
 
 #include "store/chunk_sums.h"
 #include "store/file_ops.h"
 #include "store/partials.h"
+#include "store/paths.h"
 #include "store/sha256.h"
 
 namespace lm::registry {
 namespace {
 
 constexpr std::size_t kBlockBytes = 1 << 20;
+constexpr std::size_t kMaxLiveBytes = 16 << 20;
+
+/// Of the running kernel; empty where there is none to be had.
+std::string boot_id() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
+}
 
 Error out_of_memory(const std::string& subject) {
   return {.code = ErrorCode::limit_exceeded, .subject = subject, .problem = "not enough memory"};
@@ -40,16 +52,75 @@ Result<std::optional<PartialFile>> PartialFile::try_open(std::filesystem::path p
 }
 
 std::optional<store::Journal> PartialFile::usable_journal(const store::Journal& wanted) const {
-  auto journal = store::read_journal(journal_);
+  const auto durable = store::read_journal(journal_);
+  std::optional<store::Journal> journal = durable ? checked(*durable, wanted) : std::nullopt;
+  if (auto live = read_live()) {
+    live = checked(std::move(*live), wanted);
+    if (live && (!journal || live->done_bytes() > journal->done_bytes())) {
+      journal = std::move(live);
+    }
+  }
+  return journal;
+}
+
+/// Nothing unless it speaks of the bytes that `wanted` does, and of none that the file lacks.
+std::optional<store::Journal> PartialFile::checked(store::Journal found,
+                                                   const store::Journal& wanted) const {
   const auto state = store::file_state(fd(), subject());
-  if (!journal || !state || journal->size_bytes != wanted.size_bytes) {
+  const store::Journal* journal = &found;
+  if (!state || journal->size_bytes != wanted.size_bytes) {
     return std::nullopt;
   }
   const bool same = wanted.sha256 ? journal->sha256 == wanted.sha256
                                   : !journal->sha256 && !wanted.etag.empty() &&
                                         journal->url == wanted.url && journal->etag == wanted.etag;
   const bool inside = journal->done.empty() || journal->done.back().end <= state->size_bytes;
-  return same && inside ? std::optional(std::move(*journal)) : std::nullopt;
+  return same && inside ? std::optional(std::move(found)) : std::nullopt;
+}
+
+std::optional<store::Journal> PartialFile::read_live() const {
+  const std::string boot = boot_id();
+  const std::filesystem::path path = live_path();
+  const auto fd = store::open_for_reading(path);
+  if (boot.empty() || !fd) {
+    return std::nullopt;
+  }
+  const auto text = store::read_text(fd->get(), kMaxLiveBytes, path.native());
+  if (!text || !text->starts_with(boot + "\n")) {
+    return std::nullopt;
+  }
+  auto journal =
+      store::Journal::from_text(std::string_view(*text).substr(boot.size() + 1), path.native());
+  return journal ? std::optional(std::move(*journal)) : std::nullopt;
+}
+
+std::filesystem::path PartialFile::live_path() const {
+  std::filesystem::path path = part_;
+  return path.replace_extension(store::kLiveSuffix);
+}
+
+void PartialFile::note_live(const store::Journal& journal) const {
+  const std::string boot = boot_id();
+  const auto folder = store::open_folder(part_.parent_path(), false);
+  if (boot.empty() || !folder) {
+    return;
+  }
+  const std::string name = live_path().filename().native();
+  const std::string new_name = name + ".new";
+  static_cast<void>(store::remove_file(*folder, new_name));
+  const auto fd = store::create_new(*folder, new_name);
+  const std::string text = boot + "\n" + journal.to_text();
+  if (fd && store::write_all(fd->get(), std::as_bytes(std::span(text)), live_path().native())) {
+    static_cast<void>(store::rename_over(*folder, new_name, *folder, name));
+  }
+}
+
+void PartialFile::forget_live() const {
+  if (const auto folder = store::open_folder(part_.parent_path(), false)) {
+    const std::string name = live_path().filename().native();
+    static_cast<void>(store::remove_file(*folder, name));
+    static_cast<void>(store::remove_file(*folder, name + ".new"));
+  }
 }
 
 Result<void> PartialFile::allocate(std::uint64_t size_bytes, bool keep) {
@@ -60,6 +131,7 @@ Result<void> PartialFile::allocate(std::uint64_t size_bytes, bool keep) {
 }
 
 Result<void> PartialFile::discard() {
+  forget_live();
   LM_TRY(const store::Folder folder, store::open_folder(part_.parent_path(), false));
   LM_CHECK(store::remove_file(folder, journal_.filename().string()));
   LM_CHECK(store::remove_file(folder, part_.filename().string()));

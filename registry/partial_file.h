@@ -28,17 +28,27 @@ class PartialFile {
   const std::filesystem::path& journal_path() const { return journal_; }
   std::string subject() const { return part_.string(); }
 
-  /// The journal if it speaks of the same bytes as `wanted`: same SHA-256 and size whatever the
-  /// repository, or, while the SHA-256 is unknown, same address, ETag and size. Anything else
-  /// (foreign, damaged, longer than the file) is nothing: the caller starts over.
+  /// The journal, or a live note of this boot that is ahead of it, if it speaks of the same bytes
+  /// as `wanted`: same SHA-256 and size whatever the repository, or, while the SHA-256 is unknown,
+  /// same address, ETag and size. Anything else (foreign, damaged, longer than the file) is
+  /// nothing: the caller starts over.
   std::optional<store::Journal> usable_journal(const store::Journal& wanted) const;
   /// Makes the file `size_bytes` long with the room reserved. `keep` false: old bytes are dropped
   /// first.
   Result<void> allocate(std::uint64_t size_bytes, bool keep);
-  /// Removes both files. The lock is kept.
+  /// Writes down without waiting for the disk what `journal` says: the page cache outlives a killed
+  /// process, not the machine. A next process on the same boot goes on from there. Failing costs
+  /// only that.
+  void note_live(const store::Journal& journal) const;
+  void forget_live() const;
+  /// Removes all of its files. The lock is kept.
   Result<void> discard();
 
  private:
+  std::filesystem::path live_path() const;
+  std::optional<store::Journal> read_live() const;
+  std::optional<store::Journal> checked(store::Journal found, const store::Journal& wanted) const;
+
   store::Fd fd_;
   std::filesystem::path part_;
   std::filesystem::path journal_;

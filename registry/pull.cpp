@@ -34,7 +34,8 @@ PullRun::PullRun(store::Store& store, const HubSettings& settings, const ModelRe
                                    std::chrono::ceil<std::chrono::seconds>(wait).count()));
               }
             }),
-      hub_(http_, [this](std::string text) { warn(std::move(text)); }) {}
+      hub_(http_, [this](std::string text) { warn(std::move(text)); }),
+      cache_(settings.hf_cache) {}
 
 Result<void> PullRun::check_start() {
   if (options_.connections > 16) {
@@ -44,7 +45,8 @@ Result<void> PullRun::check_start() {
               .problem = fmt::format("got {}, expected 1 to 16", options_.connections),
               .hint = "leave it out for the automatic number"});
   }
-  if (settings_.offline) {
+  const bool may_be_cached = ref_.url.empty() && !ref_.is_registry();
+  if (settings_.offline && !may_be_cached) {
     return std::unexpected(Error{.code = ErrorCode::offline,
                                  .subject = ref_.url.empty() ? ref_.shortest() : ref_.url,
                                  .problem = "LM_OFFLINE or HF_HUB_OFFLINE forbids every request",
@@ -93,6 +95,9 @@ PullResult PullRun::current(const store::Manifest& manifest, PullResult result) 
 Result<void> PullRun::check_space(const std::vector<store::Journal>& files) {
   std::uint64_t missing = 0;
   for (const store::Journal& file : files) {
+    if (!cached_path(file).empty()) {
+      continue;  // linked, not written
+    }
     missing += file.size_bytes - bytes_already_there(store_, file);
   }
   struct statvfs disk{};
@@ -112,14 +117,69 @@ Result<void> PullRun::check_space(const std::vector<store::Journal>& files) {
             .hint = "make room, for example by lm rm, or set LM_HOME to another disk"});
 }
 
+/// Where the hub's cache claims to have these bytes; empty: nowhere.
+std::filesystem::path PullRun::cached_path(const store::Journal& identity) const {
+  if (!identity.sha256 || store_.has_blob(*identity.sha256)) {
+    return {};
+  }
+  return cache_.find(identity.repo, *identity.sha256, identity.size_bytes)
+      .value_or(std::filesystem::path());
+}
+
+Result<std::optional<store::Layer>> PullRun::take_cached(const DownloadSource& source,
+                                                         store::LayerKind kind,
+                                                         const std::filesystem::path& local) {
+  const std::filesystem::path path = local.empty() ? cached_path(source.identity) : local;
+  if (path.empty()) {
+    return std::nullopt;
+  }
+  status(fmt::format("{} is in the hub's cache; checking it", source.file_name));
+  PullEvent event{.kind = PullEvent::Kind::progress,
+                  .text = {},
+                  .digest = source.identity.sha256 ? source.identity.sha256->text() : "",
+                  .file_name = source.file_name,
+                  .total_bytes = source.identity.size_bytes};
+  store::AdoptOptions how;
+  how.digest = source.identity.sha256;
+  how.progress = [&](std::uint64_t done, std::uint64_t) {
+    event.completed_bytes = std::max(event.completed_bytes, done);
+    emit(event);
+    return !http_.stop();
+  };
+  auto adopted = store_.adopt_file(path, how);
+  if (!adopted && adopted.error().code == ErrorCode::interrupted) {
+    return std::unexpected(interrupted_error());
+  }
+  if (!adopted && settings_.offline) {
+    return std::unexpected(adopted.error());
+  }
+  if (!adopted) {
+    warn(fmt::format("{}: {}; fetching it instead", path.native(), adopted.error().problem));
+    return std::nullopt;
+  }
+  if (source.identity.sha256) {
+    drop_partial(store_, *source.identity.sha256);
+  }
+  event.completed_bytes = event.total_bytes;
+  emit(event);
+  adopted->layer.kind = kind;
+  adopted->layer.file_name = source.file_name;
+  return std::optional(std::move(adopted->layer));
+}
+
 Result<store::Layer> PullRun::fetch(const DownloadSource& source, store::LayerKind kind,
-                                    PullResult& result) {
+                                    PullResult& result, const std::filesystem::path& local) {
   PullEvent event{.kind = PullEvent::Kind::file_started,
                   .text = {},
                   .digest = source.identity.sha256 ? source.identity.sha256->text() : "",
                   .file_name = source.file_name,
                   .total_bytes = source.identity.size_bytes};
   emit(event);
+  LM_TRY(std::optional<store::Layer> cached, take_cached(source, kind, local));
+  if (cached) {
+    result.cached_bytes += cached->size_bytes;
+    return std::move(*cached);
+  }
   event.kind = PullEvent::Kind::progress;
   const DownloadObserver observer{.progress =
                                       [&](std::uint64_t completed) {

@@ -52,6 +52,7 @@ struct PullResult {
   std::vector<std::string> files;
   std::uint64_t total_bytes = 0;
   std::uint64_t fetched_bytes = 0;  ///< that travelled in this call
+  std::uint64_t cached_bytes = 0;   ///< taken from the hub's own cache on this machine
   bool already_current = false;
 };
 

@@ -17,7 +17,8 @@ Result<PullPlan> PullRun::plan() {
   LM_TRY(const std::vector<Candidate> candidates, candidates_for(catalog, ref_, options_));
   std::optional<Error> first;
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    auto plan = plan_repo(hub_, ref_, candidates[i], options_);
+    auto plan = settings_.offline ? plan_cached(cache_, ref_, candidates[i], options_)
+                                  : plan_repo(hub_, ref_, candidates[i], options_);
     const bool refused = !plan && (plan.error().code == ErrorCode::not_found ||
                                    plan.error().code == ErrorCode::gated ||
                                    plan.error().code == ErrorCode::unauthorized);
@@ -31,6 +32,10 @@ Result<PullPlan> PullRun::plan() {
     if (!first) {
       first = std::move(plan).error();
     }
+  }
+  if (settings_.offline && first->code == ErrorCode::not_found) {
+    first->code = ErrorCode::offline;
+    first->problem = "LM_OFFLINE or HF_HUB_OFFLINE forbids every request, and " + first->problem;
   }
   return std::unexpected(*first);
 }
@@ -68,6 +73,10 @@ DownloadSource PullRun::source_of(const PullPlan& plan, const RepoFile& file) {
 Result<std::vector<std::string>> PullRun::licenses(const PullPlan& plan) {
   std::vector<std::string> texts;
   for (const std::string& path : plan.license_paths) {
+    if (plan.cached) {
+      texts.push_back(HfCache::text(*plan.cached, path, kMaxLicenseBytes));
+      continue;
+    }
     auto text = hub_.text(plan.repo.id, plan.repo.commit, path, kMaxLicenseBytes);
     if (text) {
       texts.push_back(std::move(*text));
@@ -96,7 +105,7 @@ Result<PullResult> PullRun::run_repo(const PullPlan& plan) {
   for (const PlannedFile& planned : plan.files) {
     result.files.push_back(planned.file.path);
     sources.push_back(source_of(plan, planned.file));
-    if (!planned.file.digest) {
+    if (!planned.file.digest && planned.local.empty()) {
       // A GGUF kept in git itself: no SHA-256 is announced, so its address and ETag tie the parts
       // together.
       LM_TRY(const Resolved resolved, sources.back().resolve());
@@ -126,7 +135,7 @@ Result<PullResult> PullRun::run_repo(const PullPlan& plan) {
   manifest.source_url = settings_.endpoint;
   keep_additions(manifest);
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    LM_TRY(store::Layer layer, fetch(sources[i], plan.files[i].kind, result));
+    LM_TRY(store::Layer layer, fetch(sources[i], plan.files[i].kind, result, plan.files[i].local));
     manifest.layers.push_back(std::move(layer));
   }
   LM_TRY(manifest.licenses, licenses(plan));

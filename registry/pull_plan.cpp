@@ -120,26 +120,11 @@ std::string name_to_store(const ModelRef& ref, const PullOptions& options, const
   return "hf.co/" + repo + ":" + tag;
 }
 
-Result<PullPlan> plan_repo(HubClient& hub, const ModelRef& ref, const Candidate& candidate,
-                           const PullOptions& options) {
-  PullPlan plan;
-  const std::string revision = options.revision.empty() ? "main" : options.revision;
-  LM_TRY(plan.repo, hub.info(candidate.repo, revision));
-  const std::string page = fmt::format("{}/{}", hub.http().settings().endpoint, plan.repo.id);
-  if (plan.repo.disabled) {
-    return std::unexpected(Error{.code = ErrorCode::unauthorized,
-                                 .subject = plan.repo.id,
-                                 .problem = "the hub has disabled the repository",
-                                 .hint = "name another repository of the same model"});
-  }
-  if (plan.repo.gated && !hub.http().sends_token()) {
-    return std::unexpected(
-        Error{.code = ErrorCode::gated,
-              .subject = plan.repo.id,
-              .problem = "the repository is gated",
-              .hint = fmt::format("accept the terms at {} and set HF_TOKEN", page)});
-  }
-  LM_TRY(const std::vector<RepoFile> files, hub.tree(plan.repo.id, plan.repo.commit));
+namespace {
+
+/// Chooses among `files` and fills in everything of `plan` but its repository.
+Result<void> plan_files(PullPlan& plan, const std::vector<RepoFile>& files, const ModelRef& ref,
+                        const Candidate& candidate, const PullOptions& options) {
   LM_TRY(Choice choice, choose(files, plan.repo, candidate));
   plan.label = choice.model.label;
   plan.note = choice.note;
@@ -162,6 +147,44 @@ Result<PullPlan> plan_repo(HubClient& hub, const ModelRef& ref, const Candidate&
     if (is_license(file.path) && plan.license_paths.size() < kMaxLicenseFiles) {
       plan.license_paths.push_back(file.path);
     }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<PullPlan> plan_repo(HubClient& hub, const ModelRef& ref, const Candidate& candidate,
+                           const PullOptions& options) {
+  PullPlan plan;
+  const std::string revision = options.revision.empty() ? "main" : options.revision;
+  LM_TRY(plan.repo, hub.info(candidate.repo, revision));
+  const std::string page = fmt::format("{}/{}", hub.http().settings().endpoint, plan.repo.id);
+  if (plan.repo.disabled) {
+    return std::unexpected(Error{.code = ErrorCode::unauthorized,
+                                 .subject = plan.repo.id,
+                                 .problem = "the hub has disabled the repository",
+                                 .hint = "name another repository of the same model"});
+  }
+  if (plan.repo.gated && !hub.http().sends_token()) {
+    return std::unexpected(
+        Error{.code = ErrorCode::gated,
+              .subject = plan.repo.id,
+              .problem = "the repository is gated",
+              .hint = fmt::format("accept the terms at {} and set HF_TOKEN", page)});
+  }
+  LM_TRY(const std::vector<RepoFile> files, hub.tree(plan.repo.id, plan.repo.commit));
+  LM_CHECK(plan_files(plan, files, ref, candidate, options));
+  return plan;
+}
+
+Result<PullPlan> plan_cached(const HfCache& cache, const ModelRef& ref, const Candidate& candidate,
+                             const PullOptions& options) {
+  PullPlan plan;
+  LM_TRY(plan.cached, cache.snapshot(candidate.repo, options.revision));
+  plan.repo = {.id = plan.cached->repo, .commit = plan.cached->commit};
+  LM_CHECK(plan_files(plan, plan.cached->files, ref, candidate, options));
+  for (PlannedFile& planned : plan.files) {
+    planned.local = plan.cached->folder / planned.file.path;
   }
   return plan;
 }

@@ -7,6 +7,7 @@
 
 #include "registry/catalog.h"
 #include "registry/choose_file.h"
+#include "registry/hf_cache.h"
 #include "registry/hub_client.h"
 #include "registry/pull.h"
 #include "store/manifest.h"
@@ -24,6 +25,7 @@ struct Candidate {
 struct PlannedFile {
   store::LayerKind kind = store::LayerKind::model;
   RepoFile file;
+  std::filesystem::path local = {};  ///< offline: where the hub's cache has it
 };
 
 struct PullPlan {
@@ -34,6 +36,7 @@ struct PullPlan {
   std::vector<PlannedFile> files;  ///< model parts in order, then the projector
   std::vector<std::string> license_paths;
   std::uint64_t total_bytes = 0;
+  std::optional<CachedSnapshot> cached = {};  ///< offline: the snapshot it was made from
 };
 
 /// Repositories of the hub to try for `ref`, which names no registry, in order. Errors: not_found
@@ -44,6 +47,11 @@ Result<std::vector<Candidate>> candidates_for(const Catalog& catalog, const Mode
 /// Asks the hub. Errors: those of HubClient and of the choice; gated before anything is fetched.
 Result<PullPlan> plan_repo(HubClient& hub, const ModelRef& ref, const Candidate& candidate,
                            const PullOptions& options);
+
+/// As plan_repo, from what the hub's cache has, without a request. Errors: not_found and those of
+/// the choice.
+Result<PullPlan> plan_cached(const HfCache& cache, const ModelRef& ref, const Candidate& candidate,
+                             const PullOptions& options);
 
 /// Name in the store for a chosen model: a short name as it was typed, else
 /// hf.co/user/repo:LABEL-or-tag.

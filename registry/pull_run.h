@@ -46,8 +46,14 @@ class PullRun {
   bool layers_are_there(const store::Manifest& manifest) const;
   PullResult current(const store::Manifest& manifest, PullResult result);
   Result<void> check_space(const std::vector<store::Journal>& files);
+  /// Takes the file from the hub's cache (`local`, else wherever its digest is found there) or
+  /// fetches it.
   Result<store::Layer> fetch(const DownloadSource& source, store::LayerKind kind,
-                             PullResult& result);
+                             PullResult& result, const std::filesystem::path& local = {});
+  Result<std::optional<store::Layer>> take_cached(const DownloadSource& source,
+                                                  store::LayerKind kind,
+                                                  const std::filesystem::path& local);
+  std::filesystem::path cached_path(const store::Journal& identity) const;
   /// In an update: what the model that is there adds to its files.
   void keep_additions(store::Manifest& manifest) const;
   Result<void> finish(store::Manifest manifest, PullResult& result);
@@ -70,6 +76,7 @@ class PullRun {
   const std::function<void(const PullEvent&)>& sink_;
   HttpClient http_;
   HubClient hub_;
+  HfCache cache_;
 };
 
 }  // namespace lm::registry

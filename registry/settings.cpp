@@ -1,6 +1,7 @@
 // Variables and their order: hub-protocol.md 5, cli-and-api.md 2.
 #include "registry/settings.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <optional>
@@ -91,11 +92,48 @@ Result<std::chrono::milliseconds> seconds(const char* name, std::chrono::millise
   return std::chrono::milliseconds(static_cast<std::int64_t>(number * 1000) + 1);
 }
 
-std::string expand_home(const std::string& path) {
+/// `~` at the start, and every $NAME and ${NAME}; one that is not set is empty.
+std::string expand_home(std::string_view path) {
+  std::string out;
   if (path == "~" || path.starts_with("~/")) {
-    return variable("HOME") + path.substr(1);
+    out = variable("HOME");
+    path.remove_prefix(1);
   }
-  return path;
+  while (!path.empty()) {
+    if (path.front() != '$') {
+      const std::size_t end = std::min(path.find('$'), path.size());
+      out += path.substr(0, end);
+      path.remove_prefix(end);
+      continue;
+    }
+    const bool braces = path.substr(1).starts_with('{');
+    path.remove_prefix(braces ? 2 : 1);
+    std::size_t end = 0;
+    while (end < path.size() && (ascii_alnum(path[end]) || path[end] == '_')) {
+      ++end;
+    }
+    out += end == 0 ? "$" : variable(std::string(path.substr(0, end)).c_str());
+    path.remove_prefix(end);
+    path.remove_prefix(braces && path.starts_with('}') ? 1 : 0);
+  }
+  return out;
+}
+
+/// hub-protocol.md 5.
+std::string hub_cache() {
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
+    if (const std::string path = variable(name); !path.empty()) {
+      return expand_home(path);
+    }
+  }
+  if (const std::string home = variable("HF_HOME"); !home.empty()) {
+    return expand_home(home) + "/hub";
+  }
+  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) {
+    return expand_home(cache) + "/huggingface/hub";
+  }
+  const std::string home = variable("HOME");
+  return home.empty() ? "" : home + "/.cache/huggingface/hub";
 }
 
 std::string default_token_path() {
@@ -164,6 +202,7 @@ Result<HubSettings> hub_settings_from_environment() {
   HubSettings settings;
   LM_TRY(settings.endpoint, address("HF_ENDPOINT", settings.endpoint));
   LM_TRY(settings.ollama_endpoint, address("LM_OLLAMA_ENDPOINT", settings.ollama_endpoint));
+  settings.hf_cache = hub_cache();
   LM_TRY(settings.offline, offline());
   LM_CHECK(read_token(settings));
   settings.ca_file = variable("CURL_CA_BUNDLE");

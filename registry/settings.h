@@ -44,6 +44,7 @@ struct HubSettings {
   std::string ollama_endpoint = "https://registry.ollama.ai";
   Secret token;              ///< HF_TOKEN, HUGGING_FACE_HUB_TOKEN, token file
   std::string token_source;  ///< where it came from, for messages; empty: none
+  std::string hf_cache;      ///< HF_HUB_CACHE and its relatives; a file there is not fetched
   bool offline = false;      ///< LM_OFFLINE, HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE
   std::string ca_file;       ///< SSL_CERT_FILE or CURL_CA_BUNDLE
   std::string ca_dir;        ///< SSL_CERT_DIR

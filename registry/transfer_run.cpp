@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 constexpr int kMaxRedirects = 10;
 constexpr int kMaxExpiries = 3;
 constexpr std::size_t kMaxChunksPerRequest = 4;
+constexpr std::uint64_t kLiveNoteBytes = 8 << 20;
 constexpr std::chrono::seconds kGovernorInterval{2};
 constexpr std::chrono::seconds kExpiryMargin{60};
 constexpr std::chrono::seconds kWorthDoubling{3};
@@ -478,12 +479,18 @@ Result<void> TransferRun::check_workers() {
         fmt::format("{}: chunk {} changed on disk since it was fetched; fetching it again",
                     source_.file_name, *bad));
     map_.invalidate(*bad);
+    file_.forget_live();
   }
   hasher_.advance(map_.prefix_bytes());
   return {};
 }
 
 void TransferRun::save_if_due(Clock::time_point now) {
+  if (new_bytes_ - noted_bytes_ >= kLiveNoteBytes) {
+    // The journal waits for the disk, which may be far behind the line.
+    file_.note_live(journal());
+    noted_bytes_ = new_bytes_;
+  }
   const std::uint64_t fresh = new_bytes_ - saved_bytes_;
   const bool due =
       fresh >= tuning_.journal_bytes || (fresh > 0 && now - last_save_ >= tuning_.journal_interval);
@@ -563,7 +570,9 @@ Result<store::Digest> TransferRun::run() {
       }
       // The partial stays, with a journal that names all of it; the first failure is the one to
       // tell.
-      static_cast<void>(saver_.flush(journal()));
+      if (saver_.flush(journal())) {
+        file_.forget_live();
+      }
       return std::unexpected(std::move(stepped).error());
     }
   }

@@ -83,6 +83,7 @@ class TransferRun : private ConnectionOwner {
   std::uint64_t new_bytes_ = 0;      ///< written
   std::uint64_t reported_bytes_ = 0;
   std::uint64_t saved_bytes_ = 0;  ///< new_bytes_ at the last journal
+  std::uint64_t noted_bytes_ = 0;  ///< new_bytes_ at the last live note
   std::uint64_t bytes_at_failure_ = 0;
   std::uint64_t interval_bytes_ = 0;
   double finished_speed_ = 0;  ///< bytes a second of the last finished request

@@ -62,7 +62,7 @@ Result<void> remove_unless_locked(const Folder& partial, const Partial& entry, C
   }
   // The journal goes first: a .part without one is a download that starts over, a journal without
   // its .part nothing.
-  for (const char* suffix : {kJournalNewSuffix, kJournalSuffix}) {
+  for (const char* suffix : {kLiveNewSuffix, kLiveSuffix, kJournalNewSuffix, kJournalSuffix}) {
     if (const auto state = file_state(partial, entry.stem + suffix)) {
       LM_CHECK(cleaner.remove(partial, entry.stem + suffix, 0));
     }
@@ -145,7 +145,7 @@ Result<void> clean_orphan_journals(const Folder& partial, std::int64_t min_age_s
   LM_TRY(const std::vector<std::string> names, folder_names(partial));
   for (const std::string& name : names) {
     for (const std::string_view suffix :
-         {std::string_view(kJournalSuffix), std::string_view(kJournalNewSuffix)}) {
+         {kJournalSuffix, kJournalNewSuffix, kLiveSuffix, kLiveNewSuffix}) {
       if (!name.ends_with(suffix)) {
         continue;
       }

@@ -15,6 +15,9 @@ inline constexpr const char* kMovedToName = "moved-to";        ///< in one that 
 inline constexpr const char* kPartSuffix = ".part";
 inline constexpr const char* kJournalSuffix = ".journal";
 inline constexpr const char* kJournalNewSuffix = ".journal.new";
+/// What a download has written since its journal, for a next process on the same boot.
+inline constexpr const char* kLiveSuffix = ".live";
+inline constexpr const char* kLiveNewSuffix = ".live.new";
 inline constexpr const char* kRefSuffix = ".ref";
 inline constexpr const char* kChunksSuffix = ".chunks";
 inline constexpr const char* kManifestSuffix = ".json";

@@ -1,11 +1,4 @@
-// The whole road against a hub on the loopback interface: pull, list, show, run, cp, rm; and a pull
-// that is killed.
-#include <chrono>
-#include <csignal>
-#include <thread>
-
-#include <fmt/format.h>
-
+// The whole road against a hub on the loopback interface: pull, list, show, run, cp, rm.
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
@@ -235,94 +228,6 @@ TEST_F(Road, UnknownShortNamesGetThreeNearOnes) {
   EXPECT_CODE(result, 1);
   EXPECT_NE(result.err.find("llama3.1:8b"), std::string::npos) << result.err;
   EXPECT_NE(result.err.find("hf.co/"), std::string::npos) << result.err;
-}
-
-/// Body bytes of weights that the hub has sent, by its log.
-class KilledPull : public Road {
- protected:
-  static constexpr std::size_t kFileBytes = 48u << 20;
-
-  void SetUp() override {
-    Road::SetUp();
-    // A valid model with a long tail: bytes behind the last tensor are allowed, and make it as big
-    // as we like.
-    std::string bytes = read_file(golden_data() / "quant" / "Q8_0.gguf");
-    std::uint64_t state = 88172645463325252u;
-    while (bytes.size() < kFileBytes) {
-      state ^= state << 13;
-      state ^= state >> 7;
-      state ^= state << 17;
-      bytes.append(reinterpret_cast<const char*>(&state), sizeof state);
-    }
-    write_file(root() / "maker/big-GGUF/big-Q8_0.gguf", bytes);
-  }
-
-  std::uint64_t partial_bytes() {
-    const Finished listed = run({"list", "-a", "--json"});
-    const json document = json::parse(listed.out, nullptr, false);
-    if (!document.is_object() || document.value("partials", json::array()).empty()) {
-      return 0;
-    }
-    return document.at("partials").at(0).at("completed");
-  }
-};
-
-TEST_F(KilledPull, ResumesWithoutFetchingAFinishedByteAgain) {
-  start_hub(root(), {"--throttle", std::to_string(8u << 20)});
-  std::uint64_t before_kill = 0;
-  {
-    Background pulling(command({"pull", "maker/big-GGUF"}), environment_);
-    for (int i = 0; i < 600 && before_kill < kFileBytes / 3; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      before_kill = partial_bytes();
-    }
-    pulling.send(SIGKILL);
-    pulling.wait(std::chrono::seconds(10));
-  }
-  before_kill = partial_bytes();
-  ASSERT_GE(before_kill, kFileBytes / 4);
-  ASSERT_LT(before_kill, kFileBytes);
-  EXPECT_EQ(run({"list", "-q"}).out, "") << "a partial download is no model";
-  EXPECT_NE(run({"list", "-a"}).out.find("partial "), std::string::npos);
-
-  fs::remove(hub_log());
-  start_hub(root());
-  const Finished resumed = run({"pull", "--json", "maker/big-GGUF"});
-  ASSERT_CODE(resumed, 0);
-  // A line of the hub's log: method, target, range, status, body bytes. What is no answer of the
-  // API is weights.
-  std::uint64_t sent = 0;
-  std::istringstream lines(read_file(hub_log()));
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("GET ") && line.find("/api/") == std::string::npos) {
-      sent += std::stoull(line.substr(line.rfind(' ') + 1));
-    }
-  }
-  EXPECT_GT(sent, 0u);
-  EXPECT_LE(sent, kFileBytes - before_kill)
-      << "what the journal calls finished must not travel again";
-  EXPECT_EQ(run({"list", "-q"}).out, "hf.co/maker/big-GGUF:Q8_0\n");
-  EXPECT_CODE(run({"run", "--predict", "2", "maker/big-GGUF:Q8_0", "x"}), 0);
-  EXPECT_EQ(run({"list", "-a"}).out.find("partial "), std::string::npos);
-}
-
-TEST_F(KilledPull, AnInterruptKeepsThePartialAndSaysHowToGoOn) {
-  start_hub(root(), {"--throttle", std::to_string(4u << 20)});
-  const std::string err = (folder_ / "err.txt").string();
-  Background pulling(
-      {"/bin/bash", "-c", fmt::format("exec {}/lm pull maker/big-GGUF 2> {}", LM_BINARY_DIR, err)},
-      environment_);
-  for (int i = 0;
-       i < 600 && (!fs::exists(err) || read_file(err).find("pulling ") == std::string::npos); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  pulling.send(SIGINT);
-  EXPECT_EQ(pulling.wait(std::chrono::seconds(20)), 130);
-  EXPECT_EQ(error_lines(read_file(err)).size(), 1u) << read_file(err);
-  EXPECT_NE(run({"list", "-a"}).out.find("partial "), std::string::npos);
-  EXPECT_CODE(run({"rm", "maker/big-GGUF:Q8_0"}), 0);
-  EXPECT_EQ(run({"list", "-a"}).out.find("partial "), std::string::npos);
 }
 
 }  // namespace

@@ -28,6 +28,8 @@ class PullerProcess {
   PullerProcess& operator=(const PullerProcess&) = delete;
 
   void go(const std::string& endpoint);
+  /// Returns once the pull waits for another process; false when it ended without.
+  bool wait_until_waiting();
   void kill9();
   Outcome wait();
 
@@ -35,6 +37,7 @@ class PullerProcess {
   pid_t pid_ = -1;
   int to_child_ = -1;
   int from_child_ = -1;
+  std::string line_;  ///< the outcome, when it was read early
 };
 
 }  // namespace lm::registry

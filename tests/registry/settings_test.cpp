@@ -14,10 +14,10 @@ class SettingsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     for (const char* name :
-         {"HF_ENDPOINT", "LM_OLLAMA_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_HOME",
-          "XDG_CACHE_HOME", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "LM_OFFLINE", "HF_HUB_OFFLINE",
-          "TRANSFORMERS_OFFLINE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR",
-          "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"}) {
+         {"HF_ENDPOINT", "LM_OLLAMA_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN",
+          "HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+          "LM_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "CURL_CA_BUNDLE", "SSL_CERT_FILE",
+          "SSL_CERT_DIR", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"}) {
       ::unsetenv(name);
     }
     ::setenv("HOME", folder_.path().c_str(), 1);

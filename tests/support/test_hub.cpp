@@ -206,6 +206,17 @@ void TestHub::set_bytes_per_second(std::uint64_t limit) {
   state_->options.bytes_per_second = limit;
 }
 
+void TestHub::hold_after(std::uint64_t bytes) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->cdn_bytes = 0;
+  state_->hold = bytes;
+}
+
+void TestHub::release() {
+  const std::scoped_lock lock(state_->mutex);
+  state_->hold.reset();
+}
+
 bool TestHub::wait_for_weight_bytes(std::uint64_t bytes, std::chrono::milliseconds limit) const {
   const auto until = std::chrono::steady_clock::now() + limit;
   while (weight_bytes() < bytes) {
@@ -249,6 +260,22 @@ bool TestHub::State::pay(std::uint64_t bytes, Wire& wire) {
   const auto wait =
       std::chrono::duration_cast<std::chrono::milliseconds>(turn - Clock::now()).count();
   return wait <= 0 || wire.sleep_ms(static_cast<int>(wait));
+}
+
+/// Counts `bytes` of the CDN, once they are allowed.
+bool TestHub::State::pass(std::uint64_t bytes, Wire& wire) {
+  while (true) {
+    {
+      const std::scoped_lock lock(mutex);
+      if (!hold || cdn_bytes + bytes <= *hold) {
+        cdn_bytes += bytes;
+        return true;
+      }
+    }
+    if (!wire.sleep_ms(5)) {
+      return false;
+    }
+  }
 }
 
 const Snapshot* TestHub::State::find(const Repo& repo, const std::string& revision,
@@ -615,7 +642,8 @@ void TestHub::State::serve(const ServerRequest& request, Wire& wire, bool cdn) {
       block = std::min<std::uint64_t>(block, 1024);
       alive = wire.sleep_ms(5);
     }
-    alive = alive && pay(block, wire) && wire.send(body.substr(sent, block));
+    alive = alive && (!cdn || pass(block, wire)) && pay(block, wire) &&
+            wire.send(body.substr(sent, block));
     sent += alive ? block : 0;
     const std::scoped_lock lock(mutex);
     if (record < records.size()) {

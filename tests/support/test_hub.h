@@ -116,6 +116,10 @@ class TestHub {
   int connections_most() const { return cdn_->connections_most(); }
   void clear_log();
   void set_bytes_per_second(std::uint64_t limit);
+  /// Stops sending once so many body bytes left the CDN in all; who waits for more waits until
+  /// `release`.
+  void hold_after(std::uint64_t bytes);
+  void release();
   /// Waits until so many body bytes of weights went out; false after `limit`.
   bool wait_for_weight_bytes(std::uint64_t bytes, std::chrono::milliseconds limit) const;
 

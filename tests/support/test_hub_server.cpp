@@ -33,6 +33,8 @@ int main(int argc, char** argv) {
       gated = value;
     } else if (flag == "--throttle") {
       options.bytes_per_second = std::strtoull(value, nullptr, 10);
+    } else if (flag == "--page") {
+      options.page_entries = std::strtoull(value, nullptr, 10);
     } else if (flag == "--log") {
       options.log = value;
     } else {

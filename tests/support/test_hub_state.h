@@ -97,6 +97,8 @@ struct TestHub::State {
   std::vector<RequestRecord> records;
   std::uint64_t generation = 0;
   std::chrono::seconds address_life{3600};
+  std::uint64_t cdn_bytes = 0;             ///< of bodies, sent
+  std::optional<std::uint64_t> hold = {};  ///< no more than that
   std::chrono::steady_clock::time_point next_free = std::chrono::steady_clock::now();
   std::ofstream log;
   std::string hub_origin;
@@ -116,6 +118,7 @@ struct TestHub::State {
                   const std::shared_ptr<Content>& content);
   std::optional<Fault> take_fault(const ServerRequest& request, bool cdn);
   bool pay(std::uint64_t bytes, Wire& wire);
+  bool pass(std::uint64_t bytes, Wire& wire);
   void snapshot(Repo& repo, const std::string& name);
   const Snapshot* find(const Repo& repo, const std::string& revision, std::string& commit) const;
   bool token_ok(const ServerRequest& request) const {
