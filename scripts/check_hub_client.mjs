@@ -49,8 +49,8 @@ for (const user of readdirSync(folder)) {
       const blob = await downloadFile({ repo, path, revision: info.sha, hubUrl });
       check(`${path}: bytes`, blob !== null && sha256(Buffer.from(await blob.arrayBuffer())) === sha256(bytes));
       // A part of it goes by Range.
-      const part = Buffer.from(await blob.slice(10, 100).arrayBuffer());
-      check(`${path}: a range`, part.equals(bytes.subarray(10, 100)));
+      const part = Buffer.from(await blob.slice(1, 9).arrayBuffer());
+      check(`${path}: a range`, part.equals(bytes.subarray(1, 9)));
       check(`${path}: exists`, await fileExists({ repo, path, revision: info.sha, hubUrl }));
     }
     check(`${repo}: no such file`, (await downloadFile({ repo, path: "none.gguf", hubUrl })) === null);

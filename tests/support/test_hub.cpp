@@ -514,7 +514,9 @@ Answer TestHub::State::answer_hub(const ServerRequest& request) {
     const std::size_t commit_end = tail.find('/');
     const auto& files = it->second.snapshots.at(tail.substr(0, commit_end));
     Answer answer;
-    with_range(answer, request, files.at(tail.substr(commit_end + 1)).content);
+    const File& file = files.at(tail.substr(commit_end + 1));
+    answer.headers["ETag"] = "\"" + file.sha256.substr(0, 40) + "\"";
+    with_range(answer, request, file.content);
     return answer;
   }
   if (tail.starts_with("resolve/")) {
@@ -525,7 +527,28 @@ Answer TestHub::State::answer_hub(const ServerRequest& request) {
     return answer_resolve(request, name, percent_decoded(raw.substr(start, stop - start)),
                           percent_decoded(raw.substr(stop + 1)));
   }
+  if (tail.starts_with("raw/")) {
+    return answer_raw(it->second, tail.substr(4));
+  }
   return error_answer(404, "", "no such page");
+}
+
+/// <revision>/<path> as git has it: of weights the pointer.
+Answer TestHub::State::answer_raw(const Repo& repo, const std::string& rest) const {
+  const std::size_t slash = rest.find('/');
+  std::string commit;
+  const Snapshot* files = find(repo, rest.substr(0, slash), commit);
+  const auto file = files == nullptr || slash == rest.npos ? Snapshot::const_iterator()
+                                                           : files->find(rest.substr(slash + 1));
+  if (files == nullptr || slash == rest.npos || file == files->end()) {
+    return error_answer(404, "EntryNotFound", "Entry not found");
+  }
+  const std::string_view bytes = file->second.content->bytes();
+  return {.text = file->second.lfs
+                      ? fmt::format("version https://git-lfs.github.com/spec/v1\noid sha256:{}\n"
+                                    "size {}\n",
+                                    file->second.sha256, bytes.size())
+                      : std::string(bytes)};
 }
 
 Answer TestHub::State::answer_cdn(const ServerRequest& request) {

@@ -111,6 +111,7 @@ struct TestHub::State {
                         const std::string& revision, const std::string& path);
   Answer answer_cdn(const ServerRequest& request);
   Answer search(const ServerRequest& request) const;
+  Answer answer_raw(const Repo& repo, const std::string& rest) const;
   Answer answer_registry(const ServerRequest& request);
   Answer tree(const ServerRequest& request, const std::string& name, const Repo& repo,
               const Snapshot& files, const std::string& commit);
