@@ -15,9 +15,10 @@ class SettingsTest : public ::testing::Test {
   void SetUp() override {
     for (const char* name :
          {"HF_ENDPOINT", "LM_OLLAMA_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN",
-          "HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME", "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-          "LM_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "CURL_CA_BUNDLE", "SSL_CERT_FILE",
-          "SSL_CERT_DIR", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"}) {
+          "HF_TOKEN_PATH", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME",
+          "HF_HUB_DISABLE_IMPLICIT_TOKEN", "LM_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE",
+          "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "HF_HUB_ETAG_TIMEOUT",
+          "HF_HUB_DOWNLOAD_TIMEOUT"}) {
       ::unsetenv(name);
     }
     ::setenv("HOME", folder_.path().c_str(), 1);
@@ -82,6 +83,19 @@ TEST_F(SettingsTest, ReadsTheEndpoint) {
     EXPECT_EQ(settings.error().subject, "HF_ENDPOINT");
     EXPECT_EQ(settings.error().problem.find("secret"), std::string::npos);
   }
+}
+
+TEST_F(SettingsTest, FindsTheHubsCache) {
+  const std::string home = folder_.path().string();
+  EXPECT_EQ(hub_settings_from_environment()->hf_cache, home + "/.cache/huggingface/hub");
+  set("XDG_CACHE_HOME", "/xdg");
+  EXPECT_EQ(hub_settings_from_environment()->hf_cache, "/xdg/huggingface/hub");
+  set("HF_HOME", "~/hf");
+  EXPECT_EQ(hub_settings_from_environment()->hf_cache, home + "/hf/hub");
+  set("HUGGINGFACE_HUB_CACHE", "$HF_HOME/old");
+  EXPECT_EQ(hub_settings_from_environment()->hf_cache, "~/hf/old");
+  set("HF_HUB_CACHE", "${XDG_CACHE_HOME}/c$NOT_SET_ANYWHERE/$");
+  EXPECT_EQ(hub_settings_from_environment()->hf_cache, "/xdg/c/$");
 }
 
 TEST_F(SettingsTest, ReadsOfflineFlags) {
