@@ -1,6 +1,7 @@
 #include "cmd/local_store.h"
 
 #include <chrono>
+#include <new>
 
 #include "cmd/settings.h"
 
@@ -20,8 +21,12 @@ Result<LocalStore> LocalStore::open(Use use) {
 }
 
 LocalStore::~LocalStore() {
-  if (store_) {
-    print_new_warnings();
+  try {
+    if (store_) {
+      print_new_warnings();
+    }
+  } catch (const std::bad_alloc&) {
+    // A destructor may not throw, and who runs out of memory hears of that soon enough.
   }
 }
 

@@ -2,10 +2,14 @@
 // code.
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <exception>
+#include <new>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
+#include <cxxabi.h>
 #include <fmt/format.h>
 
 #include "cmd/arguments.h"
@@ -81,6 +85,36 @@ Result<ExitCode> dispatch(const std::vector<std::string>& words, bool& json) {
   return result;
 }
 
+/// A command line from its words to its exit code. Throws nothing but std::bad_alloc: exceptions of
+/// libraries end here, as any failure.
+ExitCode run_words(int argc, char** argv, bool& json) {
+  try {
+    const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+    auto result = dispatch(words, json);
+    if (result) {
+      return *result;
+    }
+    print_failure(result.error(), json);
+    return result.error().exit;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    print_failure({"failed", "lm", error.what()}, json);
+    return ExitCode::failed;
+  }
+}
+
+/// Where exceptions end that nobody could catch. Destructors of libraries may ask for memory
+/// (nlohmann::json's does); when there is none, that is said like any other failure.
+[[noreturn]] void on_terminate() noexcept {
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  if (type != nullptr && *type == typeid(std::bad_alloc)) {
+    print_out_of_memory(false);
+    leave_now(static_cast<int>(ExitCode::failed));
+  }
+  std::abort();
+}
+
 }  // namespace
 
 std::span<const CommandRow> command_rows() {
@@ -133,24 +167,13 @@ Result<ExitCode> help_command(CommandLine& line) {
 int main(int argc, char** argv) {
   using lm::cmd::ExitCode;
   lm::cmd::install_signal_handlers();
+  std::set_terminate(lm::cmd::on_terminate);
   bool json = false;
   ExitCode code = ExitCode::failed;
-  // Exceptions of libraries end here, as any failure.
   try {
-    const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-    auto result = lm::cmd::dispatch(words, json);
-    if (result) {
-      code = *result;
-    } else {
-      code = result.error().exit;
-      lm::cmd::print_failure(result.error(), json);
-    }
+    code = lm::cmd::run_words(argc, argv, json);
   } catch (const std::bad_alloc&) {
-    lm::cmd::print_failure(
-        {"out_of_memory", "", "out of memory", "close other programs or take a smaller model"},
-        json);
-  } catch (const std::exception& error) {
-    lm::cmd::print_failure({"failed", "lm", error.what()}, json);
+    lm::cmd::print_out_of_memory(json);
   }
   lm::cmd::flush();
   return static_cast<int>(code);

@@ -62,6 +62,13 @@ void flush() {
   leave_now(1);
 }
 
+void print_without_memory(std::string_view to_stdout, std::string_view to_stderr) noexcept {
+  write_all(STDOUT_FILENO, queue());
+  queue().clear();
+  write_all(STDOUT_FILENO, to_stdout);
+  write_all(STDERR_FILENO, to_stderr);
+}
+
 void print_to_stderr(std::string_view text) {
   if (!queue().empty()) {
     flush();

@@ -16,4 +16,7 @@ void flush();
 /// report them.
 void print_to_stderr(std::string_view text);
 
+/// Writes what is queued, then these, and asks for no memory.
+void print_without_memory(std::string_view to_stdout, std::string_view to_stderr) noexcept;
+
 }  // namespace lm::cmd

@@ -80,6 +80,12 @@ void print_failure(const Failure& failure, bool json) {
   print_to_stderr("Error: " + failure.text() + "\n");
 }
 
+void print_out_of_memory(bool json) noexcept {
+  print_without_memory(
+      json ? "{\"error\":{\"code\":\"out_of_memory\",\"message\":\"out of memory\"}}\n" : "",
+      "Error: out of memory; close other programs or take a smaller model\n");
+}
+
 void print_warning(std::string_view text) {
   print_to_stderr("Warning: " + escape_for_terminal(text) + "\n");
 }

@@ -53,6 +53,8 @@ std::unexpected<Failure> interrupted(std::string subject, std::string hint = {})
 
 /// Writes "Error: ..." to stderr; with `json` also {"error":{"code":..,"message":..}} to stdout.
 void print_failure(const Failure& failure, bool json);
+/// The same for want of memory, without asking for any.
+void print_out_of_memory(bool json) noexcept;
 /// "Warning: ..." and plain notes on stderr, escaped, one line.
 void print_warning(std::string_view text);
 void print_note(std::string_view text);

@@ -1,5 +1,6 @@
 #include "store/lease_book.h"
 
+#include <new>
 #include <tuple>
 
 #include <unistd.h>
@@ -9,6 +10,15 @@ namespace lm::store {
 void Lease::release() {
   if (hold_) {
     hold_->release();
+  }
+}
+
+void Lease::Hold::release() noexcept {
+  try {
+    if (leave() && on_last) {
+      on_last(key);
+    }
+  } catch (const std::bad_alloc&) {
   }
 }
 

@@ -62,11 +62,8 @@ struct Lease::Hold {
 
   /// Leaves the book, once; true when that was the last holder. Doesn't touch the row.
   bool leave() { return entered.exchange(false) && book->leave(key); }
-  void release() {
-    if (leave() && on_last) {
-      on_last(key);
-    }
-  }
+  /// Never throws: what can't be done for want of memory is made up for like any other failure.
+  void release() noexcept;
 };
 
 }  // namespace lm::store

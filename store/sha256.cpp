@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "store/file_ops.h"
@@ -13,8 +14,10 @@ namespace lm::store {
 namespace {
 
 void start(EVP_MD_CTX* context) {
-  // Can only fail for want of memory: the algorithm is built in and its parameters are fixed.
-  if (context == nullptr || EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1) {
+  // Can only fail for want of memory: the algorithm is built in and its parameters are fixed. Asked
+  // for first, because OpenSSL 3 goes on, and crashes, when its own beginning has failed.
+  if (OPENSSL_init_crypto(0, nullptr) != 1 || context == nullptr ||
+      EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1) {
     throw std::bad_alloc();
   }
 }

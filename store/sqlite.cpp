@@ -205,6 +205,10 @@ Result<std::int64_t> Database::integer(std::string_view sql) {
   return row ? statement.integer(0) : 0;
 }
 
+void Database::roll_back() noexcept {
+  sqlite3_exec(handle_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
 void Database::set_busy_timeout_ms(int milliseconds) {
   sqlite3_busy_timeout(handle_.get(), milliseconds);
 }
@@ -229,7 +233,7 @@ Transaction::Transaction(Transaction&& other) noexcept
 
 Transaction::~Transaction() {
   if (database_ != nullptr) {
-    static_cast<void>(database_->execute("ROLLBACK"));
+    database_->roll_back();
   }
 }
 

@@ -55,6 +55,8 @@ class Database {
   Result<Statement> prepare(std::string_view sql);
   /// Several statements without values.
   Result<void> execute(const std::string& sql);
+  /// Ends the open transaction. What fails in doing so ends with the handle.
+  void roll_back() noexcept;
   /// First column of the first row.
   Result<std::int64_t> integer(std::string_view sql);
   void set_busy_timeout_ms(int milliseconds);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <new>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -46,7 +47,11 @@ TempFile::TempFile(TempFile&& other) noexcept
 
 TempFile::~TempFile() {
   if (!published_) {
-    static_cast<void>(remove_file(*folder_, name_));
+    // This may be the way out of a want of memory. What stays is cleaned up later.
+    try {
+      static_cast<void>(remove_file(*folder_, name_));
+    } catch (const std::bad_alloc&) {
+    }
   }
 }
 
