@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <new>
 
 #include <curl/curl.h>
 #include <fmt/format.h>
@@ -16,14 +17,31 @@ struct UrlHandleDeleter {
 };
 using UrlHandle = std::unique_ptr<CURLU, UrlHandleDeleter>;
 
+UrlHandle new_handle() {
+  UrlHandle handle(curl_url());
+  if (!handle) {
+    throw std::bad_alloc();
+  }
+  return handle;
+}
+
+/// True when it worked; false when the text is at fault, not a want of memory.
+bool worked(CURLUcode code) {
+  if (code == CURLUE_OUT_OF_MEMORY) {
+    throw std::bad_alloc();
+  }
+  return code == CURLUE_OK;
+}
+
+bool set_address(CURLU* handle, const std::string& text) {
+  return worked(curl_url_set(handle, CURLUPART_URL, text.c_str(), 0));
+}
+
 std::string part(CURLU* handle, CURLUPart which, unsigned flags = 0) {
   char* value = nullptr;
-  if (curl_url_get(handle, which, &value, flags) != CURLUE_OK || value == nullptr) {
-    return {};
-  }
-  std::string out(value);
-  curl_free(value);
-  return out;
+  const bool found = worked(curl_url_get(handle, which, &value, flags)) && value != nullptr;
+  const std::unique_ptr<char, decltype(&curl_free)> held(value, curl_free);
+  return found ? std::string(value) : std::string();
 }
 
 Result<Url> from_handle(CURLU* handle, std::string_view shown) {
@@ -52,13 +70,9 @@ Result<Url> from_handle(CURLU* handle, std::string_view shown) {
 }  // namespace
 
 Result<Url> Url::parse(std::string_view text) {
-  const UrlHandle handle(curl_url());
-  if (handle) {
-    const bool ok =
-        curl_url_set(handle.get(), CURLUPART_URL, std::string(text).c_str(), 0) == CURLUE_OK;
-    if (ok && text.find('\0') == text.npos) {
-      return from_handle(handle.get(), text);
-    }
+  const UrlHandle handle = new_handle();
+  if (set_address(handle.get(), std::string(text)) && text.find('\0') == text.npos) {
+    return from_handle(handle.get(), text);
   }
   return std::unexpected(Error{.code = ErrorCode::invalid_argument,
                                .subject = std::string(text.substr(0, 256)),
@@ -84,10 +98,9 @@ Result<Url> follow_location(const Url& base, std::string_view location) {
                                  .problem = std::move(problem),
                                  .hint = "check HF_ENDPOINT and the proxy settings"});
   };
-  const UrlHandle handle(curl_url());
-  if (!handle || location.empty() || location.size() > 16384 ||
-      curl_url_set(handle.get(), CURLUPART_URL, base.text.c_str(), 0) != CURLUE_OK ||
-      curl_url_set(handle.get(), CURLUPART_URL, std::string(location).c_str(), 0) != CURLUE_OK) {
+  const UrlHandle handle = new_handle();
+  if (location.empty() || location.size() > 16384 || !set_address(handle.get(), base.text) ||
+      !set_address(handle.get(), std::string(location))) {
     return refuse("it redirects to something that is no address");
   }
   auto next = from_handle(handle.get(), location);

@@ -16,7 +16,7 @@ namespace {
 void start(EVP_MD_CTX* context) {
   // Can only fail for want of memory: the algorithm is built in and its parameters are fixed. Asked
   // for first, because OpenSSL 3 goes on, and crashes, when its own beginning has failed.
-  if (OPENSSL_init_crypto(0, nullptr) != 1 || context == nullptr ||
+  if (OSSL_LIB_CTX_get0_global_default() == nullptr || context == nullptr ||
       EVP_DigestInit_ex(context, EVP_sha256(), nullptr) != 1) {
     throw std::bad_alloc();
   }

@@ -74,8 +74,10 @@ std::set<std::string> names_of(const Models& models) {
 void prune_all(const Sandbox& sandbox) {
   auto store = store::Store::open(sandbox.store(), store::Store::Mode::read_write);
   ASSERT_TRUE(store.has_value()) << store.error().problem;
-  EXPECT_TRUE(store->collect_garbage(std::chrono::seconds(0)).has_value());
-  EXPECT_TRUE(store->prune_partials(std::chrono::seconds(0)).has_value());
+  const std::chrono::seconds any_age(0);
+  const auto pruned =
+      store->prune({.blob_age = any_age, .partial_age = any_age, .old_indexes = true});
+  EXPECT_TRUE(pruned.has_value()) << pruned.error().problem;
 }
 
 std::vector<std::string> leaked(const Sandbox& sandbox) {

@@ -96,18 +96,14 @@ void Sweep::expect_right_end(const Sandbox& sandbox, const test::Finished& proce
   expect_before_or_after(sandbox);
 }
 
-void Sweep::expect_recovery(const Sandbox& sandbox, bool may_keep_index) const {
+void Sweep::expect_recovery(const Sandbox& sandbox) const {
   expect_before_or_after(sandbox);
   const test::Finished again = run_lm(sandbox, command().words(sandbox));
   EXPECT_EQ(again.exit_code, 0) << "the second run must succeed; signal " << again.signal << "\n"
                                 << again.err;
   prune_all(sandbox);
   expect_after(sandbox);
-  std::vector<std::string> left = leaked(sandbox);
-  if (may_keep_index) {
-    std::erase_if(left,
-                  [](const std::string& file) { return file.starts_with("index.db.corrupt-"); });
-  }
+  const std::vector<std::string> left = leaked(sandbox);
   for (const std::string& file : left) {
     ADD_FAILURE() << "leaked: " << file;
   }

@@ -31,9 +31,8 @@ class Sweep : public testing::TestWithParam<std::size_t> {
   void expect_after(const Sandbox& sandbox) const;
   /// The command ended itself: exit 0 and its work done, or exit 1 and one line that says why.
   void expect_right_end(const Sandbox& sandbox, const test::Finished& process) const;
-  /// As before or after; a second run does the work; clean-up leaves nothing (promises S1 and S2),
-  /// or only a damaged index that was put aside.
-  void expect_recovery(const Sandbox& sandbox, bool may_keep_index = false) const;
+  /// As before or after; a second run does the work; clean-up leaves nothing (promises S1 and S2).
+  void expect_recovery(const Sandbox& sandbox) const;
 
  private:
   void expect_models(const Sandbox& sandbox, bool before_will_do) const;
