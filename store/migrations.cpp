@@ -61,14 +61,18 @@ CREATE TABLE folder_stamp (        -- at most one row
 }  // namespace
 
 Result<void> migrate(Database& database) {
+  return migrate(database, kSteps);
+}
+
+Result<void> migrate(Database& database, std::span<const char* const> steps) {
   LM_TRY(Transaction transaction, Transaction::begin(database));
   // Read again inside: another process may have been faster.
   LM_TRY(const std::int64_t version, database.integer("PRAGMA user_version"));
-  for (std::int64_t step = version; step < kSchemaVersion; ++step) {
-    LM_CHECK(database.execute(kSteps[static_cast<std::size_t>(step)]));
+  for (std::size_t step = static_cast<std::size_t>(version); step < steps.size(); ++step) {
+    LM_CHECK(database.execute(steps[step]));
   }
   LM_CHECK(database.execute(fmt::format("PRAGMA application_id = {}", kApplicationId)));
-  LM_CHECK(database.execute(fmt::format("PRAGMA user_version = {}", kSchemaVersion)));
+  LM_CHECK(database.execute(fmt::format("PRAGMA user_version = {}", steps.size())));
   return transaction.commit();
 }
 

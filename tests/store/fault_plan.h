@@ -19,6 +19,9 @@ struct FaultPlan {
   long at = 0;  ///< 1: the first call
   int error = 0;
   long calls = 0;  ///< seen so far
+  /// Only SQLite's calls count, reads among them, and they fail with this result code. With
+  /// SQLITE_BUSY its locks count instead.
+  int sqlite_code = 0;
 };
 
 inline constexpr int kKilled = 77;  ///< exit status of a process that the plan ended
@@ -30,9 +33,9 @@ inline FaultPlan& fault_plan() {
 
 /// Counts one call. Returns the errno it must fail with, or 0. Does not return from the call it is
 /// to be killed at.
-inline int next_call() {
+inline int next_call(bool of_sqlite = false) {
   FaultPlan& plan = fault_plan();
-  if (plan.kind == FaultPlan::Kind::none) {
+  if (plan.kind == FaultPlan::Kind::none || (plan.sqlite_code != 0 && !of_sqlite)) {
     return 0;
   }
   ++plan.calls;
@@ -61,9 +64,15 @@ inline sqlite3_file* real(sqlite3_file* file) {
   return reinterpret_cast<File*>(file)->real;
 }
 inline int injected(int io_code) {
-  const int error = next_call();
+  if (fault_plan().sqlite_code == SQLITE_BUSY) {
+    return SQLITE_OK;
+  }
+  const int error = next_call(true);
   if (error == 0) {
     return SQLITE_OK;
+  }
+  if (fault_plan().sqlite_code != 0) {
+    return fault_plan().sqlite_code;
   }
   return error == ENOSPC ? SQLITE_FULL : io_code;
 }
@@ -72,6 +81,11 @@ inline int close(sqlite3_file* f) {
   return real(f)->pMethods->xClose(real(f));
 }
 inline int read(sqlite3_file* f, void* to, int n, sqlite3_int64 at) {
+  if (fault_plan().sqlite_code != 0) {
+    if (const int fault = injected(SQLITE_IOERR_READ); fault != SQLITE_OK) {
+      return fault;
+    }
+  }
   return real(f)->pMethods->xRead(real(f), to, n, at);
 }
 inline int write(sqlite3_file* f, const void* from, int n, sqlite3_int64 at) {
@@ -89,7 +103,14 @@ inline int sync(sqlite3_file* f, int flags) {
 inline int file_size(sqlite3_file* f, sqlite3_int64* size) {
   return real(f)->pMethods->xFileSize(real(f), size);
 }
+// SQLite may be told BUSY when it asks for a lock, and nowhere else.
+inline bool counts_locks() {
+  return fault_plan().sqlite_code == SQLITE_BUSY;
+}
 inline int lock(sqlite3_file* f, int kind) {
+  if (counts_locks() && next_call(true) != 0) {
+    return SQLITE_BUSY;
+  }
   return real(f)->pMethods->xLock(real(f), kind);
 }
 inline int unlock(sqlite3_file* f, int kind) {
@@ -111,6 +132,9 @@ inline int shm_map(sqlite3_file* f, int i, int n, int extend, void volatile** ou
   return real(f)->pMethods->xShmMap(real(f), i, n, extend, out);
 }
 inline int shm_lock(sqlite3_file* f, int at, int n, int flags) {
+  if (counts_locks() && (flags & SQLITE_SHM_LOCK) != 0 && next_call(true) != 0) {
+    return SQLITE_BUSY;
+  }
   return real(f)->pMethods->xShmLock(real(f), at, n, flags);
 }
 inline void shm_barrier(sqlite3_file* f) {
