@@ -35,16 +35,22 @@ Result<ExitCode> bench_command(CommandLine& line);
 Result<ExitCode> copy_command(CommandLine& line);
 Result<ExitCode> create_command(CommandLine& line);
 Result<ExitCode> debug_command(CommandLine& line);
+Result<ExitCode> du_command(CommandLine& line);
 Result<ExitCode> embed_command(CommandLine& line);
 Result<ExitCode> env_command(CommandLine& line);
 Result<ExitCode> help_command(CommandLine& line);
+Result<ExitCode> import_command(CommandLine& line);
 Result<ExitCode> list_command(CommandLine& line);
+Result<ExitCode> move_command(CommandLine& line);
+Result<ExitCode> path_command(CommandLine& line);
+Result<ExitCode> prune_command(CommandLine& line);
 Result<ExitCode> pull_command(CommandLine& line);
 Result<ExitCode> remove_command(CommandLine& line);
 Result<ExitCode> run_command(CommandLine& line);
 Result<ExitCode> search_command(CommandLine& line);
 Result<ExitCode> show_command(CommandLine& line);
 Result<ExitCode> update_command(CommandLine& line);
+Result<ExitCode> verify_command(CommandLine& line);
 Result<ExitCode> version_command(CommandLine& line);
 
 }  // namespace lm::cmd

@@ -180,15 +180,22 @@ void apply(const Modelfile& file, store::Manifest& manifest) {
 
 Result<ExitCode> create_command(CommandLine& line) {
   std::string name;
-  std::optional<std::string> path;
+  std::optional<std::string> path, quantize;
   Arguments arguments(line);
   arguments.text("-f,--file", path, "PATH", "the Modelfile (default: Modelfile); - for stdin");
+  arguments.text("-q,--quantize", quantize, "TYPE", "not supported yet");
   arguments.positional("MODEL", name);
   LM_TRY(const bool go_on, arguments.parse());
   if (!go_on) {
     return ExitCode::ok;
   }
   LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(name));
+  if (quantize) {
+    return failure(
+        "unsupported", "--quantize",
+        fmt::format("quantising (to {}) is not supported by this version of lm", *quantize),
+        "take a file that is quantised already: lm search");
+  }
   const std::string source = path.value_or("Modelfile");
   LM_TRY(const std::string text, read_text_file(source, kMaxModelfileBytes));
   LM_TRY(const Modelfile file, parse_modelfile(text, source));

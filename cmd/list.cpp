@@ -59,18 +59,22 @@ std::string as_table(const std::vector<ModelEntry>& models,
                      const std::vector<PartialEntry>& partials, bool all) {
   std::vector<std::string> header{"NAME", "ID", "SIZE", "MODIFIED"};
   if (all) {
+    header.emplace_back("USED");
     header.emplace_back("STATE");
   }
   Table table(std::move(header));
   const std::int64_t now = unix_now();
   for (const ModelEntry& model : models) {
     table.add({model.name, model.id.substr(0, 12), format_bytes(model.size_bytes),
-               format_relative(model.modified_unix, now), "complete"});
+               format_relative(model.modified_unix, now), format_relative(model.used_unix, now),
+               "complete"});
   }
   for (const PartialEntry& partial : partials) {
-    table.add({partial.name, "-", format_bytes(partial.total_bytes),
-               format_relative(partial.modified_unix, now),
-               fmt::format("partial {}%", percent_done(partial))});
+    table.add(
+        {partial.name.empty() ? partial.file : partial.name, "-",
+         fmt::format("{}/{}", format_bytes(partial.done_bytes), format_bytes(partial.total_bytes)),
+         format_relative(partial.modified_unix, now), "-",
+         fmt::format("partial {}%", percent_done(partial))});
   }
   return table.text();
 }
@@ -86,6 +90,10 @@ std::string as_json(const std::vector<ModelEntry>& models,
          {"size", model.size_bytes},
          {"digest", model.id},
          {"details", details_json(model.architecture, model.quantization, model.parameter_count)}});
+    if (all) {
+      document["models"].back()["used_at"] =
+          model.used_unix == 0 ? std::string() : format_time(model.used_unix);
+    }
   }
   if (all) {
     document["partials"] = nlohmann::ordered_json::array();
@@ -106,7 +114,7 @@ Result<ExitCode> list_command(CommandLine& line) {
   std::optional<std::string> prefix, sort;
   bool all = false, quiet = false;
   Arguments arguments(line);
-  arguments.flag("-a,--all", all, "unfinished downloads too");
+  arguments.flag("-a,--all", all, "unfinished downloads and times of use too");
   arguments.flag("-q,--quiet", quiet, "names only");
   arguments.text("--sort", sort, "KEY", "name, size, modified or used (default: modified)");
   arguments.flag("--json", line.json, "print JSON");

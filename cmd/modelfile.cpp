@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "cmd/api_level.h"
 
 namespace lm::cmd {
 namespace {
@@ -73,6 +77,34 @@ std::string from_utf16(std::string_view bytes, bool big_endian) {
     append_utf8(out, code);
   }
   return out;
+}
+
+/// Names that RENDERER and PARSER take: forms of prompts and answers that are told from templates.
+constexpr std::array<std::string_view, 20> kBuiltIn{
+    "cogito",      "deepseek3",   "deepseek3.1", "functiongemma",   "gemma4",
+    "glm-4.6",     "glm-4.7",     "gptoss",      "harmony",         "kimi",
+    "lfm2",        "ministral",   "nemotron",    "nemotron-3-nano", "olmo3",
+    "olmo3-think", "passthrough", "qwen3",       "qwen3-coder",     "qwen3.5"};
+
+/// "0.14.0", "v0.14": up to three numbers; what follows a '-' or '+' (pre-release, build) does not
+/// count.
+bool read_version(std::string_view text, std::array<unsigned long, 3>& version) {
+  if (text.starts_with('v') || text.starts_with('V')) {
+    text.remove_prefix(1);
+  }
+  text = text.substr(0, text.find_first_of("-+"));
+  for (unsigned long& number : version) {
+    const std::string_view part = text.substr(0, text.find('.'));
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
+    if (part.empty() || error != std::errc() || end != part.data() + part.size()) {
+      return false;
+    }
+    if (part.size() == text.size()) {
+      return true;
+    }
+    text.remove_prefix(part.size() + 1);
+  }
+  return false;
 }
 
 class Parser {
@@ -163,14 +195,58 @@ class Parser {
       LM_TRY(std::string value, take_value());
       return text(instruction, std::move(value), line);
     }
-    constexpr std::array<std::string_view, 5> kKnown{"adapter", "requires", "renderer", "parser",
-                                                     "draft"};
-    if (std::ranges::find(kKnown, instruction) != kKnown.end()) {
-      return wrong(line, fmt::format("{} is not supported by this version of lm", word),
-                   "remove the line");
+    if (instruction == "adapter") {
+      return wrong(line, "ADAPTER (LoRA) is not supported by this version of lm",
+                   "remove the line, or take a model that the adapter was merged into");
+    }
+    constexpr std::array<std::string_view, 4> kOthers{"requires", "renderer", "parser", "draft"};
+    if (std::ranges::find(kOthers, instruction) != kOthers.end()) {
+      LM_TRY(const std::string value, take_value());
+      return instruction == "requires" ? needed_version(value, line)
+                                       : accepted(instruction, value, line);
     }
     return wrong(line, fmt::format("unknown instruction '{}'", word.substr(0, 40)),
-                 "known are: FROM, PARAMETER, TEMPLATE, SYSTEM, MESSAGE, LICENSE");
+                 "known are: FROM, PARAMETER, TEMPLATE, SYSTEM, MESSAGE, LICENSE, REQUIRES, "
+                 "RENDERER, PARSER, DRAFT, ADAPTER");
+  }
+
+  /// REQUIRES x.y.z: compared with the level that this program understands.
+  Result<void> needed_version(std::string_view value, std::size_t line) {
+    std::array<unsigned long, 3> wanted{};
+    if (!read_version(value, wanted)) {
+      return wrong(line, fmt::format("REQUIRES needs a version, got '{}'", value.substr(0, 40)),
+                   "write it as 0.14.0");
+    }
+    if (wanted > kApiLevel) {
+      return wrong(line,
+                   fmt::format("the model requires version {}, this lm understands {}", value,
+                               fmt::join(kApiLevel, ".")),
+                   "a newer lm may run it; without the line this one tries");
+    }
+    return {};
+  }
+
+  /// Instructions whose work lm does by itself; a name that nobody knows is still a mistake.
+  Result<void> accepted(std::string_view instruction, std::string_view value, std::size_t line) {
+    std::string word(instruction);
+    std::ranges::transform(word, word.begin(), [](char c) { return static_cast<char>(c - 32); });
+    if (instruction == "draft") {
+      if (value.empty()) {
+        return wrong(line, "DRAFT needs a model's name");
+      }
+      file_.warnings.push_back(fmt::format(
+          "{}: line {}: DRAFT has no effect; name the model when running: lm run --draft {}",
+          subject_, line, value));
+      return {};
+    }
+    if (std::ranges::find(kBuiltIn, lower(value)) == kBuiltIn.end()) {
+      return wrong(line, fmt::format("{}: unknown name '{}'", word, value.substr(0, 40)),
+                   fmt::format("known are: {}", fmt::join(kBuiltIn, ", ")));
+    }
+    file_.warnings.push_back(
+        fmt::format("{}: line {}: {} has no effect; the form is read off the model's template",
+                    subject_, line, word));
+    return {};
   }
 
   Result<void> parameter(std::size_t line) {

@@ -164,6 +164,10 @@ Result<DownloadResult> download_file(store::Store& store, HttpClient& http,
     result.lease = std::move(lease);
     return result;
   }
+  if (identity.sha256 && store.has_blob(*identity.sha256)) {
+    // A damaged blob: what is good of it does not travel again.
+    LM_CHECK(store.salvage_blob(identity));
+  }
   LM_TRY(std::optional<PartialFile> file,
          lock_partial(store, http, identity, paths, options.replace, observer));
   if (!file) {

@@ -8,6 +8,8 @@
 
 #include "registry/download.h"
 #include "registry/hub_client.h"
+#include "registry/oci_client.h"
+#include "store/file_ops.h"
 
 namespace lm::registry {
 namespace {
@@ -43,7 +45,6 @@ class Mender {
                                    .hint = "unset the variable to repair the model"});
     }
     LM_TRY(const DownloadSource source, find_source());
-    LM_CHECK(store_.salvage_blob(source.identity));
     PullEvent event{.kind = PullEvent::Kind::file_started,
                     .text = {},
                     .digest = layer_.digest.text(),
@@ -67,6 +68,10 @@ class Mender {
             }};
     LM_TRY(const DownloadResult done,
            download_file(store_, http_, source, {.replace = true}, observer));
+    // A pull leaves this to its manifest; here nothing follows.
+    const std::filesystem::path journal = store_.journal_path(layer_.digest);
+    LM_TRY(const store::Folder partial, store::open_folder(journal.parent_path(), false));
+    LM_CHECK(store::remove_file(partial, journal.filename().string()));
     return done.fetched_bytes;
   }
 
@@ -87,6 +92,10 @@ class Mender {
   }
 
   Result<DownloadSource> find_source() {
+    if (manifest_.source_url.find("/v2/") != std::string::npos &&
+        manifest_.source_url.find("/manifests/") != std::string::npos) {
+      return find_in_registry();
+    }
     if (!manifest_.source_repo.empty()) {
       auto found = find_in_repo(manifest_.source_repo, manifest_.source_commit);
       if (!found && found.error().code == ErrorCode::not_found) {
@@ -136,6 +145,20 @@ class Mender {
     return source;
   }
 
+  /// A registry serves every layer by its digest.
+  Result<DownloadSource> find_in_registry() {
+    LM_TRY(const ModelRef ref, ModelRef::parse(manifest_.source_path));
+    LM_TRY(Url base, registry_address(settings_, ref));
+    registry_.emplace(http_, std::move(base), ref.repo());
+    DownloadSource source = source_template();
+    source.identity.repo = ref.repo();
+    source.identity.path = layer_.digest.text();
+    source.resolve = [this] {
+      return registry_->resolve({.digest = layer_.digest, .size_bytes = layer_.size_bytes});
+    };
+    return source;
+  }
+
   Result<DownloadSource> find_at_url() {
     LM_TRY(const Url url, Url::parse(manifest_.source_url));
     LM_TRY(const Resolved resolved, hub_.resolve_url(url));
@@ -159,6 +182,7 @@ class Mender {
   const std::function<void(const PullEvent&)>& sink_;
   HttpClient http_;
   HubClient hub_;
+  std::optional<OciClient> registry_;
 };
 
 }  // namespace
