@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "tests/cli/cli_test.h"
+#include "tests/support/test_hub.h"
 
 namespace lm::test {
 namespace {
@@ -129,6 +130,27 @@ TEST_F(Upkeep, VerifyFetchesOnlyTheDamagedChunks) {
   EXPECT_NE(gone.err.find(blob.filename().string()), std::string::npos) << gone.err;
   EXPECT_CODE(run({"verify"}), 0);
   EXPECT_TRUE(read_file(blob) == content);
+}
+
+TEST_F(Upkeep, VerifyAsksTheRegistryOrTheAddressTheModelCameFrom) {
+  const std::string content = read_file(tiny_model());
+  TestHub hub(TestHub::Options{.registry_token = "t"});
+  hub.add_registry_model("library/tiny", "latest", {{"model", content}});
+  hub.add_file("u/r", "plain.gguf", content + "x");
+  environment_["LM_OLLAMA_ENDPOINT"] = hub.endpoint();
+  for (const std::string& name :
+       {std::string("ollama.com/library/tiny"), hub.endpoint() + "/u/r/resolve/main/plain.gguf"}) {
+    ASSERT_CODE(run({"pull", name}), 0);
+    const fs::path blob = only_blob();
+    const std::string bytes = read_file(blob);
+    damage(blob, {100});
+    const Finished verified = run({"verify"});
+    EXPECT_CODE(verified, 0);
+    EXPECT_NE(verified.out.find(": repaired\n"), std::string::npos) << verified.out;
+    EXPECT_TRUE(read_file(blob) == bytes);
+    const std::string stored = run({"list", "-q"}).out;
+    ASSERT_CODE(run({"rm", stored.substr(0, stored.size() - 1)}), 0);
+  }
 }
 
 TEST_F(Upkeep, VerifyWithoutASourceSaysWhatToDo) {
