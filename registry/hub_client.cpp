@@ -44,17 +44,6 @@ std::optional<std::uint64_t> number(std::string_view text) {
   return value;
 }
 
-/// `W/"abc"` and `"abc"` without quotes. Weak tags name no bytes: empty.
-std::string unquoted_etag(std::string_view etag) {
-  if (etag.starts_with("W/")) {
-    return {};
-  }
-  if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') {
-    etag = etag.substr(1, etag.size() - 2);
-  }
-  return std::string(etag.substr(0, 256));
-}
-
 /// What the server says went wrong, for people.
 std::string server_message(const HttpResponse& response) {
   std::string message(response.headers.get("x-error-message"));
@@ -409,6 +398,16 @@ Result<std::string> HubClient::text(std::string_view repo, std::string_view comm
     return std::unexpected(refused(response, repo, path));
   }
   return std::move(response.body);
+}
+
+std::string unquoted_etag(std::string_view etag) {
+  if (etag.starts_with("W/")) {
+    return {};
+  }
+  if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') {
+    etag = etag.substr(1, etag.size() - 2);
+  }
+  return std::string(etag.substr(0, 256));
 }
 
 std::string next_link(std::string_view link_header) {

@@ -78,6 +78,8 @@ class HubClient {
   std::string last_warning_;
 };
 
+/// `"abc"` without its quotes; a weak tag names no bytes: empty.
+std::string unquoted_etag(std::string_view etag);
 /// "<...>; rel=\"next\"" of a Link header; empty when there is none.
 std::string next_link(std::string_view link_header);
 /// Epoch second at which a signed address ends: `Expires=`, or `X-Amz-Date` + `X-Amz-Expires`.

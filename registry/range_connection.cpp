@@ -82,6 +82,9 @@ bool RangeConnection::on_answer(int status, const Headers& headers) {
   if (!encoding.empty() && !equal_ignoring_case(encoding, "identity")) {
     return refuse(fmt::format("the bytes come encoded as '{}'", encoding.substr(0, 40)));
   }
+  if (!owner_.is_same_file(headers.get("etag"))) {
+    return refuse("the file has changed on the server");
+  }
   if (to_lower(headers.get("content-type")).starts_with("text/html")) {
     return refuse("the answer is a web page, not the file");
   }

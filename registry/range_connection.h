@@ -22,6 +22,8 @@ class ConnectionOwner {
   virtual bool may_take(std::uint64_t bytes) = 0;
   /// Bytes for `connection.position`. False ends the transfer.
   virtual bool take_bytes(RangeConnection& connection, std::span<const char> bytes) = 0;
+  /// Whether an answer's ETag is one of the file begun with. False ends the download.
+  virtual bool is_same_file(std::string_view etag) = 0;
   /// The server sends the whole file whatever is asked for.
   virtual void on_range_ignored() = 0;
 };

@@ -11,9 +11,15 @@
 namespace lm::registry {
 namespace {
 
+constexpr int kMaxExpiries = 3;
+
+bool is_expired(int status) {
+  return status == 400 || status == 401 || status == 403 || status == 410;
+}
+
 /// One chunk in memory, over a fresh request.
 Result<std::string> fetch_chunk(HttpClient& http, TransferRun& run, ByteRange range,
-                                std::uint64_t& fetched_bytes) {
+                                std::uint64_t& fetched_bytes, int expiries = 0) {
   LM_TRY(const Resolved address, run.address());
   const Url& url = address.url;
   LM_TRY(HttpResponse response,
@@ -22,6 +28,10 @@ Result<std::string> fetch_chunk(HttpClient& http, TransferRun& run, ByteRange ra
                      .max_body_bytes = static_cast<std::size_t>(range.end - range.begin),
                      .stop_at_body = false,
                      .bearer = address.bearer}));
+  if (is_expired(response.status) && expiries < kMaxExpiries) {
+    run.forget_address();
+    return fetch_chunk(http, run, range, fetched_bytes, expiries + 1);
+  }
   fetched_bytes += response.body.size();
   const std::string expected = fmt::format("bytes {}-{}/", range.begin, range.end - 1);
   if (response.status != 206 || response.body.size() != range.end - range.begin ||

@@ -71,6 +71,24 @@ bool TransferRun::may_take(std::uint64_t bytes) {
   return true;
 }
 
+/// Of a plain address nothing else ties its parts together. A hub's file has its commit and mostly
+/// a SHA-256, and its CDN's nodes may differ in their tags.
+bool TransferRun::is_same_file(std::string_view etag) {
+  const store::Journal& wanted = source_.identity;
+  const std::string got = unquoted_etag(etag);
+  if (wanted.sha256 || !wanted.repo.empty() || wanted.etag.empty() || got.empty() ||
+      got == wanted.etag) {
+    return true;
+  }
+  fatal_ = Error{.code = ErrorCode::digest_mismatch,
+                 .subject = source_.file_name,
+                 .problem = fmt::format("it changed on the server while it was fetched (ETag {} "
+                                        "instead of {})",
+                                        got, wanted.etag),
+                 .hint = "run the command again to start over"};
+  return false;
+}
+
 void TransferRun::on_range_ignored() {
   if (!whole_file_only_) {
     whole_file_only_ = true;

@@ -32,6 +32,8 @@ class TransferRun : private ConnectionOwner {
   bool whole_file_only() const { return whole_file_only_; }
   /// Where further requests may go: url and bearer of it.
   Result<Resolved> address();
+  /// The last one is refused: the next `address` asks anew.
+  void forget_address() { address_.reset(); }
   /// Journal of the present state.
   store::Journal journal() const;
 
@@ -39,6 +41,7 @@ class TransferRun : private ConnectionOwner {
   std::uint64_t size_bytes() const override;
   bool may_take(std::uint64_t bytes) override;
   bool take_bytes(RangeConnection& connection, std::span<const char> bytes) override;
+  bool is_same_file(std::string_view etag) override;
   void on_range_ignored() override;
 
   Result<void> step();

@@ -271,6 +271,45 @@ TEST_F(DownloadFaultTest, MendsAWrongByteByChunk) {
   EXPECT_LE(hub_->weight_bytes(), 2 * kSize);
 }
 
+TEST_F(DownloadFaultTest, AsksForANewAddressWhileMending) {
+  start_with_file();
+  hub_->add_fault({.kind = Fault::Kind::corrupt, .times = 1, .after_bytes = 12345});
+  bool expired = false;
+  on_event_ = [&](const PullEvent& event) {
+    if (!expired && event.text.find("digest is wrong") != std::string::npos) {
+      expired = true;
+      hub_->expire_addresses();
+    }
+  };
+  expect_right();
+  EXPECT_TRUE(expired);
+}
+
+TEST_F(DownloadFaultTest, EndsWhenAPlainAddressChangesUnderneath) {
+  start_with_file({.without_cdn = true, .without_lfs = true});
+  const std::string address = hub_->endpoint() + "/u/r/resolve/main/m-Q4_0.gguf";
+  hub_->set_bytes_per_second(60 * kMiB);
+  bool changed = false;
+  on_event_ = [&](const PullEvent& event) {
+    if (!changed && event.kind == PullEvent::Kind::progress && event.completed_bytes > 0) {
+      changed = true;
+      hub_->add_fault({.kind = Fault::Kind::headers,
+                       .times = 1000,
+                       .cdn = false,
+                       .headers = {{"ETag", "\"another\""}}});
+    }
+  };
+  const auto result = pull_name(address, {.connections = 1});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::digest_mismatch) << result.error().problem;
+  EXPECT_TRUE(files_in("partial").empty());
+  hub_->clear_faults();
+  hub_->set_bytes_per_second(0);
+  on_event_ = {};
+  ASSERT_TRUE(pull_name(address));
+  EXPECT_TRUE(stored_bytes("m-Q4_0") == bytes_);
+}
+
 TEST_F(DownloadFaultTest, MendsSeveralWrongChunks) {
   start_with_file();
   hub_->add_fault({.kind = Fault::Kind::corrupt, .times = 3, .after_bytes = 999});
