@@ -24,7 +24,6 @@ class GbnfExpander : public Expander {
   StackId document(Machine& machine);
   void expand(Machine& machine, const Frame& frame, std::int32_t tag, std::uint32_t text,
               std::vector<StackId>& out) override;
-  bool allows(const Frame&, const std::string&) override { return true; }
 
   /// One piece of the compiled grammar.
   struct Node {

@@ -54,6 +54,25 @@ Result<std::shared_ptr<Grammar>> Grammar::from_gbnf(std::string_view source) {
   return grammar;
 }
 
+Result<std::shared_ptr<Grammar>> Grammar::from_parts(const PartGraph& parts) {
+  LM_TRY(std::unique_ptr<SchemaDocument> document, SchemaDocument::parse(parts.schemas));
+  std::shared_ptr<Grammar> grammar(new Grammar());
+  if (parts.plain_escapes) {
+    grammar->lexer_.use_plain_escapes();
+  }
+  grammar->schema_ = std::make_unique<SchemaLanguage>(grammar->pool_, std::move(document));
+  LM_TRY(const std::vector<ExprId> schemas, PartsExpander::schemas_of(parts, *grammar->schema_));
+  LM_CHECK(grammar->schema_->compile());
+  grammar->warnings_ = grammar->schema_->warnings();
+  auto values = std::make_unique<SchemaExpander>(*grammar->schema_, grammar->lexer_);
+  LM_TRY(grammar->parts_,
+         PartsExpander::create(parts, schemas, *grammar->schema_, grammar->lexer_, *values));
+  grammar->expander_ = std::move(values);
+  grammar->machine_ = std::make_unique<Machine>(grammar->pool_, grammar->lexer_, *grammar->parts_);
+  LM_CHECK(grammar->begin(grammar->parts_->document(*grammar->machine_)));
+  return grammar;
+}
+
 bool Grammar::finished(ConfigId config) const {
   if (!machine_->complete(config)) {
     return false;
@@ -61,7 +80,7 @@ bool Grammar::finished(ConfigId config) const {
   // Of a schema, a lexeme above the empty stack is the white space at the document's end.
   const std::vector<StackId>& stacks = machine_->stacks(config);
   return std::all_of(stacks.begin(), stacks.end(), [&](StackId stack) {
-    return schema_ != nullptr && machine_->frame(stack).parent == 0;
+    return schema_ != nullptr && parts_ == nullptr && machine_->frame(stack).parent == 0;
   });
 }
 

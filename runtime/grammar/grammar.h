@@ -8,6 +8,7 @@
 
 #include "backends/error.h"
 #include "runtime/grammar/machine.h"
+#include "runtime/grammar/parts.h"
 #include "runtime/grammar/schema_language.h"
 
 namespace lm::grammar {
@@ -23,6 +24,9 @@ class Grammar {
   static Result<std::shared_ptr<Grammar>> any_object();
   /// From GBNF; the rule `root` is the whole text.
   static Result<std::shared_ptr<Grammar>> from_gbnf(std::string_view source);
+
+  /// From parts. Errors: as `from_schema`, and bad_value where no value fits a schema.
+  static Result<std::shared_ptr<Grammar>> from_parts(const PartGraph& parts);
 
   Grammar(const Grammar&) = delete;
   Grammar& operator=(const Grammar&) = delete;
@@ -53,6 +57,7 @@ class Grammar {
   std::unique_ptr<SchemaLanguage> schema_;
   std::unique_ptr<Expander> expander_;
   std::unique_ptr<Machine> machine_;
+  std::unique_ptr<PartsExpander> parts_;
   std::vector<Warning> warnings_;
   ConfigId start_ = kStuck;
 };

@@ -138,6 +138,18 @@ ByteState Lexer::text(NodeId language) {
   return chars == kNoChars ? kDead : intern({Place::text, false, 0, chars, 0});
 }
 
+ByteState Lexer::bytes(const std::string& bytes) {
+  if (bytes.empty() || bytes.size() > 255) {
+    return kDead;
+  }
+  const auto known = std::find(byte_strings_.begin(), byte_strings_.end(), bytes);
+  const auto number = static_cast<std::uint32_t>(known - byte_strings_.begin());
+  if (known == byte_strings_.end()) {
+    byte_strings_.push_back(bytes);
+  }
+  return intern({Place::bytes, false, 0, 0, number});
+}
+
 ByteState Lexer::json_string(std::vector<Tagged> of) {
   const std::uint32_t chars = chars_of(std::move(of));
   return chars == kNoChars ? kDead : intern({Place::quote, false, 0, chars, 0});
@@ -178,6 +190,14 @@ void Lexer::fill(const State& s, std::array<ByteState, 256>& row) {
     case Place::dead:
     case Place::end:
       return;
+    case Place::bytes: {
+      const std::string& text = byte_strings_[s.bits];
+      const auto read = static_cast<std::uint8_t>(s.left + 1);
+      row[static_cast<std::uint8_t>(text[s.left])] =
+          read == text.size() ? intern({Place::end, false, 0, 0, 0})
+                              : intern({Place::bytes, false, read, 0, s.bits});
+      return;
+    }
     case Place::quote:
       row['"'] = intern({Place::inside, false, 0, s.chars, 0});
       return;
@@ -283,7 +303,12 @@ void Lexer::fill_escape(const State& s, std::array<ByteState, 256>& row) {
                                                   {'b', 0x08},  {'f', 0x0C},   {'n', U'\n'},
                                                   {'r', U'\r'}, {'t', U'\t'}};
   for (const auto& [byte, c] : kShort) {
-    row[static_cast<std::size_t>(byte)] = after_character(s.place, step(s.chars, c));
+    if (!plain_escapes_ || (byte != '/' && byte != 'b' && byte != 'f')) {
+      row[static_cast<std::size_t>(byte)] = after_character(s.place, step(s.chars, c));
+    }
+  }
+  if (plain_escapes_) {
+    return;
   }
   row['u'] = intern({Place::hex, false, 4, s.chars, 0});
 }

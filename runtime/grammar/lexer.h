@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -35,6 +36,10 @@ class Lexer {
   /// A JSON string, quotes included, whose value is in one of `of` (disjoint languages). Every
   /// character may be written as itself or escaped, as JSON allows.
   ByteState json_string(std::vector<Tagged> of);
+  /// A lexeme that is these bytes, which need not be UTF-8. At most 255.
+  ByteState bytes(const std::string& bytes);
+  /// From now on strings are written without \/, \b, \f and \u: as other languages read them too.
+  void use_plain_escapes() { plain_escapes_ = true; }
 
   ByteState next(ByteState state, std::uint8_t byte) { return row(state)[byte]; }
   const std::array<ByteState, 256>& row(ByteState state);
@@ -60,6 +65,7 @@ class Lexer {
     low_escape,   ///< a high surrogate in `bits`; the backslash is to come
     low_u,        ///< ... the u
     low_hex,      ///< ... `left` digits; `bits` holds both
+    bytes,        ///< `left` bytes read of the byte string `bits`
     end           ///< behind the closing quote
   };
   struct State {
@@ -105,6 +111,8 @@ class Lexer {
   std::vector<Info> states_;
   std::map<State, ByteState> state_ids_;
   std::deque<std::array<ByteState, 256>> rows_;
+  std::vector<std::string> byte_strings_;
+  bool plain_escapes_ = false;
 };
 
 }  // namespace lm::grammar

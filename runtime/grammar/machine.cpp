@@ -64,7 +64,7 @@ ConfigId Machine::intern(std::vector<StackId> stacks) {
 
 /// Expands tops until each is a lexeme that wants a byte (or the stack is empty).
 void Machine::close(std::vector<Returned> work, std::vector<StackId>& out) {
-  std::unordered_set<StackId> seen;
+  std::unordered_set<std::uint64_t> seen;
   std::vector<StackId> expanded;
   while (!work.empty() && budget().tick()) {
     const Returned at = work.back();
@@ -74,7 +74,7 @@ void Machine::close(std::vector<Returned> work, std::vector<StackId>& out) {
       continue;
     }
     // Only frames that were pushed may be skipped: those returned to differ by tag.
-    if (at.tag == kNotAccepting && !seen.insert(at.stack).second) {
+    if (at.tag == kNotAccepting && !seen.insert(std::uint64_t{at.text} << 32 | at.stack).second) {
       continue;
     }
     const Frame frame = frames_[at.stack];
@@ -90,7 +90,9 @@ void Machine::close(std::vector<Returned> work, std::vector<StackId>& out) {
     expanded.clear();
     expander_.expand(*this, frame, at.tag, at.text, expanded);
     for (const StackId stack : expanded) {
-      work.push_back({stack, kNotAccepting, 0});
+      const std::uint8_t kind = frames_[stack].kind;
+      const bool records = (kind & kRecords) != 0;
+      work.push_back({stack, kNotAccepting, !records ? 0 : at.text == 0 ? kNoText : at.text});
     }
     if (seen.size() > kMaxStacks) {
       budget().spend("has more than 10000 readings at one position");
@@ -151,6 +153,9 @@ ConfigId Machine::step(ConfigId config, std::string_view bytes) {
 }
 
 std::uint32_t Machine::record(std::uint32_t text, std::uint8_t byte) {
+  if (text == kAnyText) {
+    return kAnyText;
+  }
   const auto [at, fresh] = recorded_ids_.try_emplace(std::uint64_t{text} << 8 | byte,
                                                      static_cast<std::uint32_t>(recorded_.size()));
   if (fresh) {
@@ -160,9 +165,16 @@ std::uint32_t Machine::record(std::uint32_t text, std::uint8_t byte) {
   return at->second;
 }
 
-std::string Machine::recorded(std::uint32_t text) const {
+std::uint32_t Machine::record(std::uint32_t text, std::string_view bytes) {
+  for (const char byte : bytes) {
+    text = record(text, static_cast<std::uint8_t>(byte));
+  }
+  return text;
+}
+
+std::string Machine::recorded(std::uint32_t text, std::uint32_t from) const {
   std::string out;
-  for (; text > 1; text = recorded_[text].parent) {
+  for (; text > kNoText && text != from; text = recorded_[text].parent) {
     out.push_back(static_cast<char>(recorded_[text].byte));
   }
   std::reverse(out.begin(), out.end());

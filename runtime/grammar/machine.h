@@ -28,6 +28,13 @@ struct Frame {
   bool operator==(const Frame&) const = default;
 };
 constexpr std::uint8_t kLexeme = 0;
+/// Bit of a frame's kind: the text read so far goes on being recorded above it, and is handed to
+/// the frame when it comes to the top.
+constexpr std::uint8_t kRecords = 0x40;
+/// Stands for a recorded text that is not known: what follows must hold for all texts.
+constexpr std::uint32_t kAnyText = 0xFFFFFFFF;
+/// The recorded text of length 0.
+constexpr std::uint32_t kNoText = 1;
 
 class Machine;
 
@@ -36,16 +43,21 @@ class Expander {
  public:
   virtual ~Expander() = default;
   /// A frame other than a lexeme is on top: appends the stacks it may be replaced by. `tag` is that
-  /// of the lexeme that has just ended above it and `text` its recorded text (0 when none), or
-  /// kNotAccepting when the frame was pushed.
+  /// of the lexeme that has just ended above it, or kNotAccepting when the frame was pushed; `text`
+  /// is what was recorded (0 when nothing is).
   virtual void expand(Machine& machine, const Frame& frame, std::int32_t tag, std::uint32_t text,
                       std::vector<StackId>& out) = 0;
-  /// May the lexeme above `frame` end with this recorded text? Asked before a token is offered;
-  /// what follows is then worked out once for all texts, with `kAnyText`.
-  virtual bool allows(const Frame& frame, const std::string& text) = 0;
+  /// What the frame wants to know of the recorded text when the lexeme above it ends inside a
+  /// token.
+  enum class Interest : std::uint8_t {
+    none,    ///< nothing: what follows is worked out once, with kAnyText
+    permit,  ///< `allows` is asked for each text; what follows is worked out once, with kAnyText
+    exact    ///< what follows is worked out for each text
+  };
+  virtual Interest interest(const Frame&) { return Interest::none; }
+  /// May the lexeme above `frame` end with this recorded text?
+  virtual bool allows(const Frame&, const std::string&) { return true; }
 };
-/// Stands for a recorded text that `allows` agreed to.
-constexpr std::uint32_t kAnyText = 0xFFFFFFFF;
 
 class Machine {
  public:
@@ -66,10 +78,11 @@ class Machine {
   ConfigId step(ConfigId config, std::uint8_t byte);
   ConfigId step(ConfigId config, std::string_view bytes);
 
-  /// Texts recorded while a lexeme is read, kept as a tree: `text` followed by a byte. 1 is the
-  /// empty text.
+  /// Texts recorded while lexemes are read, kept as a tree: `text` followed by a byte.
   std::uint32_t record(std::uint32_t text, std::uint8_t byte);
-  std::string recorded(std::uint32_t text) const;
+  std::uint32_t record(std::uint32_t text, std::string_view bytes);
+  /// What was recorded behind `from`.
+  std::string recorded(std::uint32_t text, std::uint32_t from = kNoText) const;
 
   Lexer& lexer() { return lexer_; }
   Expander& expander() { return expander_; }

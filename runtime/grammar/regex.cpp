@@ -1,7 +1,6 @@
 #include "runtime/grammar/regex.h"
 
 #include <algorithm>
-#include <deque>
 
 #include "runtime/tokenizer/utf8.h"
 
@@ -57,8 +56,26 @@ NodeId RegexPool::intern(const Node& node) {
       return kNone;
     }
     nodes_.push_back(node);
+    nodes_.back().divides = any_part_divides(node);
   }
   return at->second;
+}
+
+bool RegexPool::any_part_divides(const Node& node) const {
+  switch (node.kind) {
+    case Kind::multiple:
+      return true;
+    case Kind::concat:
+      return nodes_[node.a].divides || nodes_[node.b].divides;
+    case Kind::complement:
+    case Kind::repeat:
+      return nodes_[node.a].divides;
+    case Kind::alt:
+    case Kind::both:
+      return std::ranges::any_of(list(node), [&](NodeId part) { return nodes_[part].divides; });
+    default:
+      return false;
+  }
 }
 
 NodeId RegexPool::set(const CodeSet& set) {
@@ -390,115 +407,6 @@ NodeId RegexPool::compute_derivative(NodeId id, char32_t c) {
     }
   }
   return kNone;
-}
-
-std::vector<char32_t> RegexPool::boundaries(NodeId id) {
-  std::vector<char32_t> out = {0};
-  collect_boundaries(id, out);
-  std::sort(out.begin(), out.end());
-  out.erase(std::unique(out.begin(), out.end()), out.end());
-  return out;
-}
-
-void RegexPool::collect_boundaries(NodeId id, std::vector<char32_t>& out) {
-  const Node& n = nodes_[id];
-  switch (n.kind) {
-    case Kind::none:
-    case Kind::empty:
-      return;
-    case Kind::set:
-      for (const CodeSet::Range& range : sets_[n.a].ranges()) {
-        out.push_back(range.first);
-        out.push_back(range.end);
-      }
-      return;
-    case Kind::concat:
-      collect_boundaries(n.a, out);
-      if (nullable(n.a)) {
-        collect_boundaries(n.b, out);
-      }
-      return;
-    case Kind::alt:
-    case Kind::both:
-      for (const NodeId part : list(n)) {
-        collect_boundaries(part, out);
-      }
-      return;
-    case Kind::complement:
-    case Kind::repeat:
-      collect_boundaries(n.a, out);
-      return;
-    case Kind::trie: {
-      const Trie& trie = tries_[n.a];
-      const std::vector<std::u32string>& words = word_lists_[trie.words];
-      char32_t last = kCodeEnd;
-      for (std::uint32_t i = trie.first; i < trie.end; ++i) {
-        if (words[i].size() > trie.depth && words[i][trie.depth] != last) {
-          last = words[i][trie.depth];
-          out.push_back(last);
-          out.push_back(last + 1);
-        }
-      }
-      budget_.tick(trie.end - trie.first);
-      return;
-    }
-    case Kind::compare:
-    case Kind::multiple:
-      for (char32_t c = U'-'; c <= U'9' + 1; ++c) {
-        out.push_back(c);
-      }
-      return;
-  }
-}
-
-bool RegexPool::live(NodeId id) {
-  if (!nodes_[id].search) {
-    return id != kNone;
-  }
-  if (const auto known = live_.find(id); known != live_.end()) {
-    return known->second;
-  }
-  // Breadth first until a state that accepts, or that is known to lead to one.
-  std::deque<NodeId> queue = {id};
-  std::unordered_map<NodeId, NodeId> parent = {{id, id}};
-  while (!queue.empty() && !budget_.spent()) {
-    const NodeId at = queue.front();
-    queue.pop_front();
-    if (!budget_.state()) {
-      break;
-    }
-    const auto known = live_.find(at);
-    if (nullable(at) || !nodes_[at].search || (known != live_.end() && known->second)) {
-      for (NodeId step = at;; step = parent[step]) {
-        live_[step] = true;
-        if (step == id) {
-          return true;
-        }
-      }
-    }
-    if (known != live_.end()) {
-      continue;
-    }
-    NodeId last = kNone;
-    for (const char32_t c : boundaries(at)) {
-      if (c >= kCodeEnd) {
-        break;
-      }
-      const NodeId next = derivative(at, c);
-      if (next != kNone && next != last && parent.try_emplace(next, at).second) {
-        queue.push_back(next);
-        budget_.memory(32);
-      }
-      last = next;
-    }
-  }
-  if (budget_.spent()) {
-    return false;
-  }
-  for (const auto& [dead, from] : parent) {
-    live_[dead] = false;
-  }
-  return false;
 }
 
 bool RegexPool::matches(NodeId id, std::u32string_view text) {

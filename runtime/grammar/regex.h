@@ -59,9 +59,16 @@ class RegexPool {
   /// has intersections, complements or numbers in it. Over budget: false.
   bool live(NodeId id);
   bool matches(NodeId id, std::u32string_view text);
+  /// How many strings the language holds; kNoCount when they are more than `limit`, or when that
+  /// would take long to tell.
+  static constexpr std::uint64_t kNoCount = 0xFFFFFFFFFFFFFFFF;
+  std::uint64_t count(NodeId id, std::uint64_t limit);
   /// Code points at which the derivative may change, ascending, 0 first: between two neighbours it
   /// is one expression.
   std::vector<char32_t> boundaries(NodeId id);
+
+  /// Is divisibility looked at anywhere in it?
+  bool divides(NodeId id) const { return nodes_[id].divides; }
 
   /// When `id` is C{least,most} for a set C: reads the counts. Used to treat long counted strings
   /// as one state.
@@ -89,6 +96,7 @@ class RegexPool {
     bool search;               ///< `live` needs a search
     std::uint16_t height = 0;  ///< calls that a derivative takes
     std::uint32_t a = 0, b = 0, least = 0, most = 0;
+    bool divides = false;  ///< follows from the rest
     bool operator==(const Node&) const = default;
   };
   struct NodeHash {
@@ -104,6 +112,7 @@ class RegexPool {
   };
 
   NodeId intern(const Node& node);
+  bool any_part_divides(const Node& node) const;
   NodeId list_node(Kind kind, std::vector<NodeId> of);
   NodeId trie_node(const Trie& trie);
   NodeId compare_node(std::uint32_t comparison, const CompareState& state);
@@ -111,6 +120,8 @@ class RegexPool {
   std::span<const NodeId> list(const Node& n) const { return lists_[n.a]; }
   NodeId compute_derivative(NodeId id, char32_t c);
   void collect_boundaries(NodeId id, std::vector<char32_t>& out);
+  std::uint64_t count(NodeId id, std::uint64_t limit,
+                      std::unordered_map<NodeId, std::uint64_t>& known);
 
   Budget& budget_;
   std::vector<Node> nodes_;

@@ -107,6 +107,11 @@ Result<std::unique_ptr<SchemaDocument>> SchemaDocument::parse(std::string_view t
 
 void SchemaDocument::collect_names(const json& at, const std::string& pointer, bool is_root) {
   if (at.is_object()) {
+    const auto items = at.find("items");
+    const auto draft = at.find("$schema");
+    old_draft_ = old_draft_ || (items != at.end() && items->is_array()) ||
+                 (is_root && draft != at.end() && draft->is_string() &&
+                  draft->get_ref<const std::string&>().contains("draft-0"));
     for (const char* keyword : {"$anchor", "$dynamicAnchor"}) {
       if (const auto name = at.find(keyword); name != at.end() && name->is_string()) {
         names_.try_emplace("#" + name->get<std::string>(), &at, pointer);

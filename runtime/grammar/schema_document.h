@@ -35,6 +35,8 @@ class SchemaDocument {
   const SchemaPlace& operator[](std::uint32_t number) const { return places_[number]; }
   std::uint32_t size() const { return static_cast<std::uint32_t>(places_.size()); }
   const nlohmann::json& root() const { return root_; }
+  /// Of draft 3 to 7, by its `$schema` or by a list under `items`.
+  bool is_old_draft() const { return old_draft_; }
 
   /// What a `$ref` names: "#", "#/pointer", "#anchor", or one of these behind an `$id` of the
   /// document. Errors: unsupported (another document), missing (nothing there).
@@ -44,6 +46,7 @@ class SchemaDocument {
   void collect_names(const nlohmann::json& json, const std::string& pointer, bool is_root);
 
   nlohmann::json root_;
+  bool old_draft_ = false;
   std::vector<SchemaPlace> places_;
   std::map<std::pair<std::string, bool>, std::uint32_t> numbers_;
   std::map<std::string, std::pair<const nlohmann::json*, std::string>, std::less<>> names_;

@@ -13,6 +13,7 @@ constexpr std::size_t kMaxPatterns = 16;
 constexpr std::size_t kMaxSome = 16;
 constexpr int kMaxSearchDepth = 200;
 constexpr int kMaxNormalDepth = 256;
+constexpr std::uint64_t kMaxCounted = 256;
 
 }  // namespace
 
@@ -47,7 +48,13 @@ Result<void> SchemaLanguage::compile() {
   if (error_) {
     return std::unexpected(*error_);
   }
+  algebra_.narrows = true;
   return {};
+}
+
+Result<ExprId> SchemaLanguage::schema_at(const std::string& pointer) {
+  LM_TRY(const std::uint32_t place, document_->resolve("#" + pointer));
+  return exprs_.schema(place);
 }
 
 ExprId SchemaLanguage::child(const SchemaPlace& of, const nlohmann::json& schema,
@@ -72,6 +79,71 @@ ExprId SchemaLanguage::child(const SchemaPlace& of, const nlohmann::json& schema
 
 ExprId SchemaLanguage::constant(const nlohmann::json& value, const std::string& pointer) {
   return exprs_.schema(document_->place(value, pointer, true, 0));
+}
+
+ExprId SchemaLanguage::value_of(const std::string& text) {
+  using nlohmann::json;
+  const auto known = values_.find(text);
+  if (known != values_.end()) {
+    return known->second;
+  }
+  const bool is_number = !text.empty() && (text[0] == '-' || (text[0] >= '0' && text[0] <= '9'));
+  json value;
+  std::string key = text;
+  if (is_number) {
+    const std::optional<Decimal> decimal = Decimal::parse(text);
+    key =
+        decimal ? decimal->text() : "0";  // out of reach: then no exponent may follow, as behind 0
+    value = json::binary({key.begin(), key.end()});
+  } else {
+    value = json::parse(text, nullptr, false);
+    if (value.is_discarded()) {
+      return values_[text] =
+                 kTrue;  // a number in it is too large: nothing can be told apart from it
+    }
+    key = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  }
+  pool_.budget().memory(text.size() + 2 * key.size() + 400);
+  ExprId id = kFalse;
+  if (const auto same = values_.find("=" + key); same != values_.end()) {
+    id = same->second;
+  } else {
+    value_texts_.push_back(std::move(value));
+    // No pointer begins so: values that were read are not in the document.
+    id = values_["=" + key] = constant(value_texts_.back(), "=" + key);
+  }
+  return values_[text] = id;
+}
+
+std::uint64_t SchemaLanguage::count(ExprId id) {
+  if (id == kTrue || id == kFalse) {
+    return id == kTrue ? kNoLimit : 0;
+  }
+  if (const auto known = counts_.find(id); known != counts_.end()) {
+    return known->second;
+  }
+  if (const auto at = normals_.find(id); at != normals_.end() && at->second == nullptr) {
+    return kNoLimit;  // being computed
+  }
+  const Normal& n = normal(id);
+  std::uint64_t out = (n.null ? 1u : 0u) + (n.yes ? 1u : 0u) + (n.no ? 1u : 0u);
+  const auto add = [&](std::uint64_t more) {
+    out = out == kNoLimit || more == kNoLimit ? kNoLimit : out + more;
+  };
+  if (n.exponents || !n.arrays.empty() || !n.objects.empty()) {
+    out = kNoLimit;
+  }
+  // Of numbers that all are integers, the texts without a point.
+  const NodeId fractions = pool_.without(n.number, algebra_.any_integer());
+  if (out != kNoLimit && n.number != RegexPool::kNone) {
+    add(pool_.live(fractions)
+            ? kNoLimit
+            : pool_.count(pool_.both({n.number, algebra_.plain_integer()}), kMaxCounted));
+  }
+  if (out != kNoLimit) {
+    add(pool_.count(n.string, kMaxCounted));
+  }
+  return counts_[id] = out;
 }
 
 void SchemaLanguage::warn(const std::string& pointer, std::string problem) {
@@ -135,8 +207,19 @@ Normal SchemaLanguage::compute(ExprId id) {
     case ExprPool::Kind::schema:
       return (*document_)[expr.schema].constant ? read_constant(*this, expr.schema)
                                                 : read_schema(*this, expr.schema);
-    case ExprPool::Kind::complement:
-      return algebra_.complement(normal(expr.of[0]));
+    case ExprPool::Kind::complement: {
+      // De Morgan: what was narrowed must not be complemented.
+      const ExprPool::Expr inner = exprs_[expr.of[0]];
+      if (inner.kind != ExprPool::Kind::both && inner.kind != ExprPool::Kind::either) {
+        return algebra_.complement(normal(expr.of[0]));
+      }
+      std::vector<ExprId> parts;
+      for (const ExprId part : inner.of) {
+        parts.push_back(exprs_.complement(part));
+      }
+      return normal(inner.kind == ExprPool::Kind::both ? exprs_.either(std::move(parts))
+                                                       : exprs_.both(std::move(parts)));
+    }
     case ExprPool::Kind::both:
     case ExprPool::Kind::either: {
       Normal out = normal(expr.of[0]);
@@ -211,6 +294,12 @@ bool SchemaLanguage::search(const ArrayClause& clause, int depth, bool& tentativ
   if (needed > clause.prefix.size() && reach > clause.prefix.size() &&
       !search(clause.rest, depth, tentative)) {
     reach = clause.prefix.size();
+  }
+  if (clause.unique && needed > clause.prefix.size()) {
+    const std::uint64_t different = count(clause.rest);
+    if (different < needed - clause.prefix.size()) {
+      return false;
+    }
   }
   return needed <= reach &&
          std::all_of(clause.contains.begin(), clause.contains.end(), [&](const Contains& contains) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +30,9 @@ class SchemaLanguage {
   /// (malformed), missing and unsupported (`$ref`), limit_exceeded.
   Result<void> compile();
   ExprId root() { return exprs_.schema(0); }
+  /// The schema at a JSON pointer of the document; to be asked for before `compile`. Errors:
+  /// missing.
+  Result<ExprId> schema_at(const std::string& pointer);
   const std::vector<Warning>& warnings() const { return warnings_; }
 
   /// The reference stays valid. Over budget: the empty language.
@@ -36,6 +40,17 @@ class SchemaLanguage {
   /// Can any value satisfy it? Never false for one that can; true for some that no value satisfies
   /// (counts of `contains` that contradict each other).
   bool inhabited(ExprId id);
+  /// The same of one clause; not to be asked while a schema is being read.
+  template <class Clause>
+  bool inhabited(const Clause& clause) {
+    bool tentative = false;
+    return search(clause, 0, tentative);
+  }
+  /// The value that `text` (JSON that the automaton let through) stands for. Numbers keep all their
+  /// digits.
+  ExprId value_of(const std::string& text);
+  /// At most so many different values satisfy it; kNoLimit when they are more than can be counted.
+  std::uint64_t count(ExprId id);
 
   // For the keywords.
   SchemaDocument& document() { return *document_; }
@@ -62,6 +77,9 @@ class SchemaLanguage {
   std::map<ExprId, std::unique_ptr<Normal>> normals_;  ///< null: being computed
   std::map<ExprId, bool> inhabited_;
   std::map<ExprId, bool> searching_;
+  std::map<ExprId, std::uint64_t> counts_;
+  std::map<std::string, ExprId> values_;
+  std::deque<nlohmann::json> value_texts_;
   Normal none_;
   int depth_ = 0;  ///< of normal forms being computed
   std::optional<Error> error_;

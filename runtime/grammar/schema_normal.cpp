@@ -6,6 +6,7 @@ namespace lm::grammar {
 namespace {
 
 constexpr std::size_t kMaxClauses = 512;
+constexpr std::size_t kMaxNarrowed = 64;
 
 template <class Clause>
 void add_clause(std::vector<Clause>& clauses, Clause clause) {
@@ -35,6 +36,7 @@ NormalAlgebra::NormalAlgebra(RegexPool& pool, ExprPool& exprs) : pool_(pool), ex
   const NodeId zero = pool.literal(U"0");
   any_number_ = decimal(pool, pool.optional(pool.concat(point, pool.repeat(digit, 1, kUnbounded))));
   any_integer_ = decimal(pool, pool.optional(pool.concat(point, pool.repeat(zero, 1, kUnbounded))));
+  plain_integer_ = pool.without(decimal(pool, RegexPool::kEmpty), pool.literal(U"-0"));
 }
 
 Normal NormalAlgebra::all() const {
@@ -62,6 +64,9 @@ std::vector<Clause> NormalAlgebra::product(const std::vector<Clause>& a,
       Clause merged = x;
       if (merge(merged, y)) {
         add_clause(out, std::move(merged));
+      }
+      if (narrows && out.size() >= kMaxNarrowed) {
+        return out;
       }
       if (out.size() > kMaxClauses || !pool_.budget().tick(64)) {
         too_wide = true;
@@ -146,7 +151,9 @@ bool NormalAlgebra::merge(ArrayClause& into, const ArrayClause& other) {
       into.contains.push_back(contains);
     }
   }
-  return into.least <= into.most;
+  into.unique = into.unique || other.unique;
+  into.repeats = into.repeats || other.repeats;
+  return into.least <= into.most && !(into.unique && into.repeats);
 }
 
 std::vector<ArrayClause> NormalAlgebra::negated(const ArrayClause& clause) {
@@ -186,6 +193,17 @@ std::vector<ArrayClause> NormalAlgebra::negated(const ArrayClause& clause) {
       more.contains.push_back({contains.value, contains.from, contains.most + 1, kNoLimit});
       out.push_back(std::move(more));
     }
+  }
+  if (clause.unique) {
+    ArrayClause repeats;
+    repeats.repeats = true;
+    repeats.least = 2;
+    out.push_back(std::move(repeats));
+  }
+  if (clause.repeats) {
+    ArrayClause unique;
+    unique.unique = true;
+    out.push_back(std::move(unique));
   }
   return out;
 }

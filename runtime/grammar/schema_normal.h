@@ -29,6 +29,8 @@ struct ArrayClause {
   ExprId rest = kTrue;
   std::uint64_t least = 0, most = kNoLimit;
   std::vector<Contains> contains;
+  bool unique = false;   ///< no two items are equal
+  bool repeats = false;  ///< some two items are
   bool operator==(const ArrayClause&) const = default;
 };
 
@@ -71,9 +73,13 @@ class NormalAlgebra {
   /// A combination needed more clauses than can be kept; its result is not to be used. Stays set
   /// until cleared.
   bool too_wide = false;
+  /// From now on such a result leaves alternatives out instead: what it allows is right, but not
+  /// all that is right is allowed.
+  bool narrows = false;
 
-  NodeId any_number() const { return any_number_; }    ///< number texts without exponent
-  NodeId any_integer() const { return any_integer_; }  ///< of these, the integers
+  NodeId any_number() const { return any_number_; }        ///< number texts without exponent
+  NodeId any_integer() const { return any_integer_; }      ///< of these, the integers
+  NodeId plain_integer() const { return plain_integer_; }  ///< ... without a point and without -0
 
  private:
   template <class Clause>
@@ -87,7 +93,7 @@ class NormalAlgebra {
 
   RegexPool& pool_;
   ExprPool& exprs_;
-  NodeId any_number_, any_integer_;
+  NodeId any_number_, any_integer_, plain_integer_;
 };
 
 }  // namespace lm::grammar

@@ -106,7 +106,7 @@ NodeId uri(RegexPool& pool, bool relative) {
   const std::string absolute = fmt::format("//{0}(/{1}*)*|/({1}+(/{1}*)*)?", authority, pchar);
   const std::string tail = fmt::format("(\\?({0}|[/?])*)?(#({0}|[/?])*)?", pchar);
   const NodeId full = pattern(
-      pool, fmt::format("[A-Za-z][A-Za-z0-9+.-]*:({0}|{1}+(/{1}*)*|){2}", absolute, pchar, tail));
+      pool, fmt::format("[A-Za-z][A-Za-z0-9+.-]*:({0}|{1}+(/{1}*)*){2}", absolute, pchar, tail));
   if (!relative) {
     return full;
   }
@@ -119,20 +119,20 @@ NodeId uri(RegexPool& pool, bool relative) {
 
 StringFormat string_format(RegexPool& pool, std::string_view name) {
   if (name == "date") {
-    return {date(pool), {}};
+    return {date(pool), {}, true};
   }
   if (name == "time") {
     return {time(pool), {}};
   }
   if (name == "date-time") {
     const NodeId between = pattern(pool, "[Tt]");
-    return {pool.concat(date(pool), pool.concat(between, time(pool))), {}};
+    return {pool.concat(date(pool), pool.concat(between, time(pool))), {}, true};
   }
   if (name == "duration") {
-    return {duration(pool), {}};
+    return {duration(pool), {}, true};
   }
   if (name == "uuid") {
-    return {pattern(pool, "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"), {}};
+    return {pattern(pool, "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"), {}, true};
   }
   if (name == "email") {
     return {email(pool), {}};
@@ -141,13 +141,13 @@ StringFormat string_format(RegexPool& pool, std::string_view name) {
     return {pattern(pool, ipv4()), {}};
   }
   if (name == "ipv6") {
-    return {pattern(pool, ipv6()), {}};
+    return {pattern(pool, ipv6()), {}, true};
   }
   if (name == "hostname") {
     return {hostname(pool), "is enforced without internationalised (xn--) labels"};
   }
   if (name == "uri" || name == "uri-reference") {
-    return {uri(pool, name == "uri-reference"), {}};
+    return {uri(pool, name == "uri-reference"), {}, name == "uri"};
   }
   if (name == "json-pointer") {
     return {pattern(pool, "(/([^/~]|~[01])*)*"), {}};

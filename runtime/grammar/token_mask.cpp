@@ -89,18 +89,28 @@ std::string TokenMasks::path_to(std::uint32_t node) const {
 /// What may follow the end of the lexeme, for tokens that reach it.
 void TokenMasks::add_exits(const Frame& frame, const LexemeMask& mask, Bits& bits) {
   Machine& machine = grammar_->machine();
+  using Interest = Expander::Interest;
+  const Frame parent = machine.frame(frame.parent);
+  const Interest interest = frame.b == 0 ? Interest::none : machine.expander().interest(parent);
+  const std::string before =
+      interest == Interest::permit ? machine.recorded(frame.b) : std::string();
   std::map<std::int32_t, ConfigId> behind;
   for (const Exit& exit : mask.exits) {
-    if (frame.b != 0 &&
-        !machine.expander().allows(machine.frame(frame.parent),
-                                   machine.recorded(frame.b) + path_to(exit.node))) {
-      continue;
+    ConfigId config = kStuck;
+    if (interest == Interest::exact) {
+      config =
+          machine.after_lexeme(frame.parent, exit.tag, machine.record(frame.b, path_to(exit.node)));
+    } else {
+      if (interest == Interest::permit &&
+          !machine.expander().allows(parent, before + path_to(exit.node))) {
+        continue;
+      }
+      const auto [at, fresh] = behind.try_emplace(exit.tag, kStuck);
+      if (fresh) {
+        at->second = machine.after_lexeme(frame.parent, exit.tag, frame.b == 0 ? 0 : kAnyText);
+      }
+      config = at->second;
     }
-    const auto [at, fresh] = behind.try_emplace(exit.tag, kStuck);
-    if (fresh) {
-      at->second = machine.after_lexeme(frame.parent, exit.tag, frame.b == 0 ? 0 : kAnyText);
-    }
-    const ConfigId config = at->second;
     if (config != kStuck) {
       add_tokens(exit.node, bits);
       add_below(config, exit.node, bits);

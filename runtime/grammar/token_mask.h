@@ -65,6 +65,7 @@ class GrammarConstraint {
   Result<void> accept(Token token);
   /// The same for text that came otherwise.
   Result<void> accept_text(std::string_view bytes);
+  ConfigId position() const { return config_; }
   /// May the text end here?
   bool is_complete() const { return masks_->grammar().machine().complete(config_); }
   /// Complete, and nothing but white space could follow.

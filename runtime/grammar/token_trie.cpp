@@ -1,6 +1,7 @@
 #include "runtime/grammar/token_trie.h"
 
 #include <algorithm>
+#include <deque>
 #include <numeric>
 #include <string>
 
@@ -8,6 +9,7 @@ namespace lm::grammar {
 namespace {
 
 constexpr std::size_t kMaxPiece = 4096;  // a longer token is never offered
+constexpr char kMarkByte = '\xFF';
 
 }  // namespace
 
@@ -53,15 +55,29 @@ TokenTrie::TokenTrie(std::span<const std::string_view> pieces, std::vector<Token
                     static_cast<std::uint32_t>(token_ids_.size()), 0, 0});
 }
 
+std::string TokenTrie::mark(Token id) {
+  std::string out(1, kMarkByte);
+  for (int shift = 21; shift >= 0; shift -= 7) {
+    out.push_back(static_cast<char>(id >> shift & 0x7F));
+  }
+  return out;
+}
+
 std::shared_ptr<const TokenTrie> TokenTrie::of(const Tokenizer& tokenizer) {
   const Vocab& vocab = tokenizer.vocab();
   std::vector<std::string_view> pieces(tokenizer.n_vocab());
+  std::deque<std::string> marks;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const auto id = static_cast<Token>(i);
     const TokenKind kind = i < vocab.kind.size() ? vocab.kind[i] : TokenKind::normal;
     const bool is_text =
         kind == TokenKind::normal || kind == TokenKind::user_defined || kind == TokenKind::byte;
-    if (is_text && !vocab.is_end_of_generation(id)) {
+    if (vocab.is_end_of_generation(id)) {
+      continue;
+    }
+    if (kind == TokenKind::control) {
+      pieces[i] = marks.emplace_back(mark(id));
+    } else if (is_text && !tokenizer.piece(id).contains(kMarkByte)) {
       pieces[i] = tokenizer.piece(id);
     }
   }

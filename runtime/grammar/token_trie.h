@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,8 +18,11 @@ class TokenTrie {
   /// `pieces[id]` are the bytes of a token; empty: it never stands for text. `end_of_generation`
   /// are the tokens that end an answer.
   TokenTrie(std::span<const std::string_view> pieces, std::vector<Token> end_of_generation);
-  /// Of a tokenizer: control, unknown and unused tokens never stand for text.
+  /// Of a tokenizer: unknown and unused tokens never stand for text, control tokens only for their
+  /// `mark`.
   static std::shared_ptr<const TokenTrie> of(const Tokenizer& tokenizer);
+  /// Bytes that stand for a control token: no UTF-8, so that no text can ever be taken for it.
+  static std::string mark(Token id);
 
   /// A node in depth-first order: its children lie in (itself, end).
   struct Node {
