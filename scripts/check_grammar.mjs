@@ -6,17 +6,21 @@ import addFormats from "ajv-formats";
 
 const [schemasFile, samplesFile] = process.argv.slice(2);
 const schemas = JSON.parse(readFileSync(schemasFile, "utf8"));
-const options = { strict: false, allErrors: false, validateSchema: false };
+const options = { strict: false, allErrors: false, validateSchema: false, logger: false,
+  multipleOfPrecision: 6 };
 // ajv-formats' e-mail expression knows no quoted local parts and no address literals (RFC 5321), and
 // its date-times no leap seconds with an offset: those two are checked as plain strings.
 const looser = new Set(["email", "idn-email"]);
 
-let valid = 0, wrong = 0, failed = 0, skipped = 0, done = 0;
+// Formats that lm does not enforce are remarks here too.
+const remarks = ["regex", "relative-json-pointer"];
+
+let valid = 0, wrong = 0, failed = 0, without = 0, done = 0, refused = 0;
 for (const line of readFileSync(samplesFile, "utf8").split("\n").filter(Boolean)) {
-  const { index, name, texts, skipped: why, failed: failures } = JSON.parse(line);
+  const { index, name, texts, skipped: why, failed: failures, warning } = JSON.parse(line);
   if (why !== undefined) {
-    skipped++;
-    console.log(`skipped ${name}: ${why}`);
+    without++;
+    console.log(`no texts: ${name}: ${why}`);
     continue;
   }
   done++;
@@ -25,9 +29,14 @@ for (const line of readFileSync(samplesFile, "utf8").split("\n").filter(Boolean)
     console.log(`not ended: ${name}: ${failure}`);
   }
   const { schema, dialect } = schemas[index];
+  // A keyword that lm names as not enforced can't be held against its texts.
+  if (warning !== undefined && !warning.includes("format is")) {
+    refused++;
+    continue;
+  }
   const ajv = dialect === "draft-07" ? new Ajv7(options) : new Ajv2020(options);
   addFormats(ajv);
-  for (const format of looser) ajv.addFormat(format, true);
+  for (const format of [...looser, ...remarks]) ajv.addFormat(format, true);
   const validate = ajv.compile(schema);
   for (const text of texts) {
     let value;
@@ -46,5 +55,8 @@ for (const line of readFileSync(samplesFile, "utf8").split("\n").filter(Boolean)
     }
   }
 }
-console.log(`${done} schemas sampled, ${skipped} skipped; ${valid} of ${valid + wrong} texts valid, ${failed} not ended`);
-process.exit(wrong + failed === 0 ? 0 : 1);
+console.log(
+  `${done} schemas sampled (${refused} of them with a keyword that is not enforced: not validated), ` +
+    `${without} that allow no text; ${valid} of ${valid + wrong} texts valid, ${failed} not ended`,
+);
+process.exit(wrong + failed === 0 && valid > 0 ? 0 : 1);
