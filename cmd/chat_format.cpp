@@ -1,7 +1,6 @@
 #include "cmd/chat_format.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "cmd/modelfile.h"
 #include "runtime/chat/go_template.h"
@@ -38,8 +37,9 @@ ChatFormat::ChatFormat(const std::string& source, const std::string& model_name,
   auto compiled = compile_template(source, model_name + ": chat template");
   if (compiled) {
     template_.emplace(std::move(*compiled));
+    source_ = source;
     dialect_ = detect_dialect(source);
-    thinks_ = !dialect_.think_close.empty() || dialect_.family == OutputFamily::harmony;
+    thinks_ = think_switch(source).thinks;
   } else {
     broken_ = compiled.error();
   }
@@ -60,9 +60,8 @@ Result<Prompt> ChatFormat::render(const std::vector<Message>& messages, const Th
   }
   RenderOptions options = render_options_;
   if (think) {
-    options.vars["enable_thinking"] = *think == "false" ? "false" : "true";
-    if (*think != "true" && *think != "false") {
-      options.vars["reasoning_effort"] = nlohmann::json(*think).dump();
+    for (const auto& [name, value] : think_variables(source_, *think)) {
+      options.vars[name] = value;
     }
   }
   LM_TRY(Prompt prompt, template_->render(messages, options));

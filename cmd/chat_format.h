@@ -39,6 +39,7 @@ class ChatFormat {
  private:
   bool has_template_ = false;
   bool thinks_ = false;
+  std::string source_;
   Dialect dialect_;
   std::optional<ChatTemplate> template_;
   std::optional<Failure> broken_;

@@ -31,6 +31,7 @@ Request make_request(const Question& question) {
     request.draft_tokens = static_cast<std::int32_t>(*question.options.draft_tokens);
   }
   request.family = question.dialect.family;
+  request.call_style = question.dialect.style;
   request.tools_json = question.dialect.tools_json;
   if (!question.dialect.think_close.empty()) {
     request.thinking_open = question.dialect.think_open;

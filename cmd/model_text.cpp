@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <ctime>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include "cmd/format.h"
 #include "cmd/terminal.h"
+#include "runtime/chat/dialect.h"
 #include "runtime/model/model.h"
 
 namespace lm::cmd {
@@ -83,6 +86,15 @@ std::int64_t modified_at(const ResolvedModel& model) {
                                                                                  : 0;
 }
 
+/// What the file says, and what its template says of thinking.
+std::vector<std::string> capabilities_of(const ModelSummary& summary) {
+  std::vector<std::string> out = summary.capabilities;
+  if (think_switch(summary.chat_template).thinks) {
+    out.emplace_back("thinking");
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string chat_template_of(const ResolvedModel& model) {
@@ -135,9 +147,10 @@ Result<std::string> show_text(const ResolvedModel& model, bool verbose) {
     rows.emplace_back("quantization", summary.quantization);
   }
   std::string text = block("Model", rows);
-  if (!summary.capabilities.empty()) {
+  const std::vector<std::string> capabilities = capabilities_of(summary);
+  if (!capabilities.empty()) {
     rows.clear();
-    for (const std::string& capability : summary.capabilities) {
+    for (const std::string& capability : capabilities) {
       rows.emplace_back(capability, "");
     }
     text += block("Capabilities", rows);
@@ -202,7 +215,7 @@ Result<nlohmann::ordered_json> show_json(const ResolvedModel& model, bool verbos
   if (verbose) {
     document["tensors"] = tensors_json(model.file);
   }
-  document["capabilities"] = summary.capabilities;
+  document["capabilities"] = capabilities_of(summary);
   document["modified_at"] = format_time(modified_at(model));
   return document;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace lm {
 namespace {
@@ -54,6 +55,14 @@ constexpr CallRegion kFunctionTags[] = {{"<function=", "</function>", CallSyntax
 constexpr CallRegion kFunctionCall[] = {{"<|function_call|>", "", CallSyntax::json}};
 constexpr CallRegion kLfm2[] = {{"<|tool_call_start|>", "<|tool_call_end|>", CallSyntax::python}};
 
+constexpr CallRegion kMinimaxM3[] = {
+    {"]<]minimax[>[<invoke name=\"", "]<]minimax[>[</invoke>", CallSyntax::elements}};
+constexpr std::string_view kMinimaxM3Ignored[] = {"]<]minimax[>[<tool_call>",
+                                                  "]<]minimax[>[</tool_call>"};
+constexpr CallRegion kGigachat3[] = {
+    {"function call<|role_sep|>", "<|message_sep|>", CallSyntax::json}};
+constexpr std::string_view kGigachat3Ignored[] = {"<|message_sep|>"};
+
 /// A family is known by any of these texts in its template; the first row that fits holds.
 struct Sign {
   std::string_view text;
@@ -61,6 +70,7 @@ struct Sign {
 };
 constexpr Sign kSigns[] = {
     {"<|channel|>", OutputFamily::harmony},
+    {"]<]minimax[>[", OutputFamily::minimax_m3},
     {"<|tool_call>", OutputFamily::gemma4},
     {"｜DSML｜", OutputFamily::dsml},
     {"<｜tool▁call▁begin｜>", OutputFamily::deepseek},
@@ -69,6 +79,7 @@ constexpr Sign kSigns[] = {
     {"<|START_ACTION|>", OutputFamily::cohere},
     {"<TOOLCALL>", OutputFamily::nemotron},
     {"<|function_call|>", OutputFamily::function_call},
+    {"'function call'", OutputFamily::gigachat3},
     {"<|tool_call_start|>", OutputFamily::lfm2},
     {"<|tool_list_start|>", OutputFamily::lfm2},
     {"<minimax:tool_call>", OutputFamily::invoke},
@@ -149,15 +160,82 @@ FamilyMarks family_marks(OutputFamily family) {
       return {.regions = kFunctionCall, .ignored = {}, .inner = {}};
     case OutputFamily::lfm2:
       return {.regions = kLfm2, .ignored = {}, .inner = {}, .bare_calls = true};
+    case OutputFamily::minimax_m3:
+      return {.regions = kMinimaxM3, .ignored = kMinimaxM3Ignored, .inner = {}};
+    case OutputFamily::gigachat3:
+      return {.regions = kGigachat3, .ignored = kGigachat3Ignored, .inner = {}};
   }
   return {};
 }
+
+namespace {
+
+bool continues_name(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/// Names that the tags of a template hold outside strings, members of other values left out.
+std::set<std::string_view> names_read(std::string_view source) {
+  std::set<std::string_view> out;
+  bool in_tag = false;
+  char quote = 0;
+  for (std::size_t at = 0; at + 1 < source.size(); ++at) {
+    const std::string_view two = source.substr(at, 2);
+    if (!in_tag) {
+      in_tag = two == "{%" || two == "{{";
+      if (two == "{#") {
+        at = std::min(source.find("#}", at), source.size());
+      }
+    } else if (quote != 0) {
+      at += source[at] == '\\' ? 1 : 0;
+      quote = source[at] == quote ? '\0' : quote;
+    } else if (two == "%}" || two == "}}") {
+      in_tag = false;
+    } else if (source[at] == '\'' || source[at] == '"') {
+      quote = source[at];
+    } else if (continues_name(source[at])) {
+      const std::size_t begin = at;
+      while (at + 1 < source.size() && continues_name(source[at + 1])) {
+        ++at;
+      }
+      if (begin == 0 || source[begin - 1] != '.') {
+        out.insert(source.substr(begin, at + 1 - begin));
+      }
+    }
+  }
+  return out;
+}
+
+/// Levels of thinking with one that means none.
+bool has_no_think_level(std::string_view source, const std::set<std::string_view>& names) {
+  return names.contains("reasoning_effort") && source.contains("'no_think'");
+}
+
+CallStyle detect_style(std::string_view source, OutputFamily family) {
+  switch (family) {
+    case OutputFamily::tool_call_tags:
+      return source.contains("<arg_key")     ? CallStyle::arg_pairs
+             : source.contains("<function=") ? CallStyle::parameters
+                                             : CallStyle::json;
+    case OutputFamily::function_tags:
+      return source.contains("<function name=") ? CallStyle::parameters : CallStyle::named_json;
+    case OutputFamily::mistral:
+      return source.contains("[ARGS]") ? CallStyle::named_json : CallStyle::json;
+    case OutputFamily::deepseek:
+      return source.contains("```json") ? CallStyle::fenced : CallStyle::named_json;
+    default:
+      return CallStyle::json;
+  }
+}
+
+}  // namespace
 
 Dialect detect_dialect(std::string_view source) {
   Dialect dialect;
   const auto* sign =
       std::ranges::find_if(kSigns, [source](const Sign& s) { return source.contains(s.text); });
   dialect.family = sign == std::end(kSigns) ? OutputFamily::generic : sign->family;
+  dialect.style = detect_style(source, dialect.family);
   if (dialect.family == OutputFamily::gemma4) {
     dialect.think_open = "<|channel>thought\n";
     dialect.think_close = "<channel|>";
@@ -183,6 +261,37 @@ Dialect detect_dialect(std::string_view source) {
     }
   }
   return dialect;
+}
+
+ThinkSwitch think_switch(std::string_view source) {
+  const Dialect dialect = detect_dialect(source);
+  ThinkSwitch out;
+  out.thinks = dialect.family == OutputFamily::harmony || !dialect.think_close.empty();
+  if (!out.thinks) {
+    return out;
+  }
+  const std::set<std::string_view> names = names_read(source);
+  out.has_levels = names.contains("reasoning_effort");
+  out.can_stop = names.contains("enable_thinking") || names.contains("thinking") ||
+                 names.contains("thinking_mode") || has_no_think_level(source, names);
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> think_variables(std::string_view source,
+                                                                 std::string_view choice) {
+  const bool on = choice != "false";
+  std::vector<std::pair<std::string, std::string>> out = {
+      {"enable_thinking", on ? "true" : "false"},
+      {"thinking", on ? "true" : "false"},
+      {"thinking_mode", on ? "\"enabled\"" : "\"disabled\""}};
+  if (has_no_think_level(source, names_read(source))) {  // Hy3 knows low, high and no_think
+    out.emplace_back("reasoning_effort", !on               ? "\"no_think\""
+                                         : choice == "low" ? "\"low\""
+                                                           : "\"high\"");
+  } else if (on && choice != "true") {
+    out.emplace_back("reasoning_effort", "\"" + std::string(choice) + "\"");
+  }
+  return out;
 }
 
 bool ends_in_thinking(const Prompt& prompt, const Dialect& dialect) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/chat/prompt.h"
@@ -32,12 +33,33 @@ enum class OutputFamily : std::uint8_t {
   function_tags,   ///< <function=name>…</function>: Functionary, MiniCPM
   function_call,   ///< <|function_call|>{…}: GigaChat
   lfm2,            ///< <|tool_call_start|>[f(x=1)]<|tool_call_end|>
-  last = lfm2
+  minimax_m3,      ///< ]<]minimax[>[<invoke name=…>, arguments as elements of their own names
+  gigachat3,       ///< a message of the role "function call"
+  last = gigachat3
+};
+
+/// How a family that knows several ways writes the arguments of a call. Only needed to write one;
+/// all are read.
+enum class CallStyle : std::uint8_t {
+  json,        ///< JSON with name and arguments; the only way of most families
+  named_json,  ///< the name, then JSON: DeepSeek V3.1, Mistral from 2025 on
+  fenced,      ///< the name, then JSON in a fence: DeepSeek R1 and V3
+  parameters,  ///< <function=name> and <parameter=key>, <function name="…"> and <param name="…">
+  arg_pairs,   ///< <arg_key> and <arg_value>: GLM
+  last = arg_pairs
+};
+
+/// How the thinking of a model is switched, as its template says.
+struct ThinkSwitch {
+  bool thinks = false;      ///< answers may begin with thinking
+  bool can_stop = false;    ///< ... and need not: a variable of the template says so
+  bool has_levels = false;  ///< how much: "low", "medium", "high"
 };
 
 /// What an OutputParser needs to know. A value: it goes with a request.
 struct Dialect {
   OutputFamily family = OutputFamily::none;
+  CallStyle style = CallStyle::json;
   std::string think_open;   ///< tag before thinking; may be empty when answers begin with it
   std::string think_close;  ///< empty: no thinking is looked for
   bool starts_in_thinking = false;  ///< the prompt ended with the opening tag
@@ -47,6 +69,14 @@ struct Dialect {
 
 /// The dialect of a template's model. `tools_json` stays empty.
 Dialect detect_dialect(std::string_view template_source);
+
+/// What the template of a model says about thinking.
+ThinkSwitch think_switch(std::string_view template_source);
+
+/// Variables that ask this template for thinking, or for none, with their values as JSON. `choice`
+/// is "true", "false" or a level. Those it does not know change nothing.
+std::vector<std::pair<std::string, std::string>> think_variables(std::string_view template_source,
+                                                                 std::string_view choice);
 
 /// True when the prompt's last text is the opening tag, so that the answer begins with thinking.
 bool ends_in_thinking(const Prompt& prompt, const Dialect& dialect);
@@ -61,7 +91,8 @@ enum class CallSyntax : std::uint8_t {
   kimi,
   named,   ///< name, a quote or '>', then parameters as tags
   python,  ///< [f(x=1)]
-  gemma4
+  gemma4,
+  elements  ///< MiniMax M3
 };
 
 /// Text between two marks that holds calls. Without `close` it ends with the answer or at the next

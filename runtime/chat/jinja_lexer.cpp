@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "runtime/chat/jinja_escape.h"
 #include "runtime/chat/jinja_unicode.h"
 #include "runtime/tokenizer/utf8.h"
 
@@ -394,8 +395,9 @@ class Lexer {
       if (at + 1 >= source_.size()) {
         break;
       }
-      at += escape(at, text);
-      if (at > source_.size()) {
+      const std::size_t bytes = read_escape(std::string_view(source_).substr(at), text);
+      at += bytes;
+      if (bytes == 0) {
         return fail("malformed escape in a string");
       }
     }
@@ -405,64 +407,6 @@ class Lexer {
     add(Kind::string, std::move(text));
     advance(at + 1 - at_);
     return {};
-  }
-
-  std::optional<std::uint32_t> hex(std::size_t from, std::size_t n) const {
-    std::uint32_t value = 0;
-    const std::string_view digits =
-        std::string_view(source_).substr(std::min(from, source_.size()), n);
-    const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-    const bool whole = digits.size() == n && parsed.ptr == digits.data() + n;
-    return whole && parsed.ec == std::errc() ? std::optional(value) : std::nullopt;
-  }
-
-  /// Appends what the escape at `at` stands for; returns its bytes, or more than the source has
-  /// when it is malformed.
-  std::size_t escape(std::size_t at, std::string& text) const {
-    const std::size_t malformed = source_.size() + 1;
-    const char c = source_[at + 1];
-    constexpr std::string_view kFrom = "ntrbfav\\'\"";
-    constexpr std::string_view kTo = "\n\t\r\b\f\a\v\\'\"";
-    if (const auto simple = kFrom.find(c); simple != std::string_view::npos) {
-      text += kTo[simple];
-      return 2;
-    }
-    if (c == '\n') {
-      return 2;
-    }
-    if (c >= '0' && c <= '7') {
-      std::uint32_t value = 0;
-      std::size_t n = 1;
-      for (; n <= 3 && at + n < source_.size() && source_[at + n] >= '0' && source_[at + n] <= '7';
-           ++n) {
-        value = value * 8 + static_cast<std::uint32_t>(source_[at + n] - '0');
-      }
-      utf8::append(text, value);
-      return n;
-    }
-    const std::size_t n = c == 'x' ? 2 : (c == 'u' ? 4 : (c == 'U' ? 8 : 0));
-    if (n == 0) {
-      if (c == 'N') {
-        return malformed;  // character names would need a table of them all
-      }
-      text += '\\';
-      return 1;  // an unknown escape stays as it is
-    }
-    auto value = hex(at + 2, n);
-    if (!value || *value > 0x10FFFF) {
-      return malformed;
-    }
-    std::size_t bytes = 2 + n;
-    if (*value >= 0xD800 && *value < 0xDC00 && source_.compare(at + bytes, 2, "\\u") == 0) {
-      const auto low = hex(at + bytes + 2, 4);
-      if (low && *low >= 0xDC00 && *low < 0xE000) {
-        value = 0x10000 + ((*value - 0xD800) << 10) + (*low - 0xDC00);
-        bytes += 6;
-      }
-    }
-    const bool surrogate = *value >= 0xD800 && *value < 0xE000;
-    utf8::append(text, surrogate ? unicode::kReplacement : static_cast<char32_t>(*value));
-    return bytes;
   }
 
   Budget& budget_;

@@ -209,6 +209,14 @@ std::optional<ToolCall> python_call(LiteralReader& reader) {
     return std::nullopt;
   }
   Json arguments = Json::object();
+  if (reader.take("**")) {  // all of them as one map
+    auto all = reader.map();
+    if (!all || !reader.take(")")) {
+      return std::nullopt;
+    }
+    call.arguments_json = dump(*all);
+    return call;
+  }
   while (!reader.take(")")) {
     const std::string key(reader.take_name());
     if (key.empty() || !reader.take("=")) {

@@ -148,6 +148,103 @@ std::optional<ReadCalls> read_named_call(std::string_view body, const OfferedToo
   return arguments ? made(name, *arguments, {}) : std::nullopt;
 }
 
+namespace {
+
+constexpr std::string_view kNamespace = "]<]minimax[>[";
+constexpr int kMaxElements = 32;  // one in the other
+
+/// Reads the elements that `text` begins with; `text` loses them. Nothing when it is malformed.
+class ElementReader {
+ public:
+  ElementReader(std::string_view text, std::string_view tool, const OfferedTools& tools)
+      : text_(text), tool_(tool), tools_(tools) {}
+
+  /// Elements up to the end of the text or the closing tag around them.
+  std::optional<Json> members(int depth) {
+    Json object = Json::object();
+    Json list = Json::array();
+    for (skip_blanks(); !text_.empty() && !at_close(); skip_blanks()) {
+      const auto tag = open_tag();
+      if (!tag || depth > kMaxElements) {
+        return std::nullopt;
+      }
+      auto inside = value(*tag, depth);
+      if (!inside) {
+        return std::nullopt;
+      }
+      if (*tag == "item") {
+        list.push_back(std::move(*inside));
+      } else {
+        object[std::string(*tag)] = std::move(*inside);
+      }
+    }
+    const bool is_list = object.empty() && !list.empty() && depth > 0;
+    return is_list ? std::move(list) : std::move(object);
+  }
+
+ private:
+  void skip_blanks() {
+    text_.remove_prefix(std::min(text_.find_first_not_of(" \t\r\n"), text_.size()));
+  }
+  bool at_close() const {
+    return text_.starts_with(kNamespace) && text_.substr(kNamespace.size()).starts_with("</");
+  }
+  bool at_open() const {
+    return text_.starts_with(kNamespace) && text_.substr(kNamespace.size()).starts_with('<') &&
+           !at_close();
+  }
+  std::optional<std::string_view> open_tag() {
+    if (!at_open()) {
+      return std::nullopt;
+    }
+    text_.remove_prefix(kNamespace.size() + 1);
+    const std::size_t end = text_.find('>');
+    if (end == npos || end == 0) {
+      return std::nullopt;
+    }
+    const std::string_view tag = text_.substr(0, end);
+    text_.remove_prefix(end + 1);
+    return tag;
+  }
+  std::optional<Json> value(std::string_view tag, int depth) {
+    const std::string close = std::string(kNamespace) + "</" + std::string(tag) + ">";
+    std::optional<Json> out;
+    if (at_open()) {
+      out = members(depth + 1);
+    } else {
+      const std::size_t end = text_.find(kNamespace);
+      if (end == npos) {
+        return std::nullopt;
+      }
+      out = value_of(text_.substr(0, end), depth == 0 && tools_.is_string(tool_, tag));
+      text_.remove_prefix(end);
+    }
+    if (!out || !text_.starts_with(close)) {
+      return std::nullopt;
+    }
+    text_.remove_prefix(close.size());
+    return out;
+  }
+
+  std::string_view text_, tool_;
+  const OfferedTools& tools_;
+};
+
+}  // namespace
+
+std::optional<ReadCalls> read_element_call(std::string_view body, const OfferedTools& tools) {
+  const std::size_t end = body.find("\">");
+  if (end == npos) {
+    return std::nullopt;
+  }
+  const std::string_view name = body.substr(0, end);
+  if (const std::string_view inside = trimmed(body.substr(end + 2)); inside.starts_with('{')) {
+    return call_with_json(name, inside);
+  }
+  const auto arguments = ElementReader(body.substr(end + 2), name, tools).members(0);
+  return arguments ? made(name, *arguments, {}) : std::nullopt;
+}
+
 std::optional<ReadCalls> read_arg_pairs(std::string_view body, const OfferedTools& tools) {
   // Tags may carry a suffix: <arg_key:opensource>.
   std::string_view rest = trimmed(body);

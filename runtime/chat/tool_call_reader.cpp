@@ -307,6 +307,8 @@ std::optional<ReadCalls> read_calls(CallSyntax syntax, std::string_view body,
       return read_python_calls(body);
     case CallSyntax::gemma4:
       return read_gemma4_call(body);
+    case CallSyntax::elements:
+      return read_element_call(body, tools);
   }
   return std::nullopt;
 }

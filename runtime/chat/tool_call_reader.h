@@ -29,6 +29,9 @@ std::optional<ReadCalls> read_json_calls(std::string_view body);
 /// `name>{…}`, `name>` or `name">` with parameters as tags: <parameter=key>value</parameter>,
 /// <parameter name="key">value</parameter>.
 std::optional<ReadCalls> read_named_call(std::string_view body, const OfferedTools& tools);
+/// MiniMax M3: `name">`, then elements named for the arguments, whose own elements are members and
+/// <item>s; the namespace mark stands in front of every tag.
+std::optional<ReadCalls> read_element_call(std::string_view body, const OfferedTools& tools);
 /// `name`, then <arg_key>key</arg_key><arg_value>value</arg_value> pairs.
 std::optional<ReadCalls> read_arg_pairs(std::string_view body, const OfferedTools& tools);
 /// Python: `[f(x=1), g()]` or `f(x=1)`, arguments by keyword.

@@ -201,9 +201,6 @@ Result<ModelSummary> summarize(const GgufFile& file) {
       summary.chat_template.find("tool_call") != std::string::npos) {
     summary.capabilities.emplace_back("tools");
   }
-  if (summary.chat_template.find("</think>") != std::string::npos) {
-    summary.capabilities.emplace_back("thinking");
-  }
   return summary;
 }
 

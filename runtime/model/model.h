@@ -67,7 +67,7 @@ struct ModelSummary {
   std::int64_t n_ctx_train = 0;
   std::int64_t n_embd = 0;
   std::string chat_template;              ///< Jinja source, or empty
-  std::vector<std::string> capabilities;  ///< completion, tools, thinking, embedding
+  std::vector<std::string> capabilities;  ///< completion, tools, embedding
 };
 Result<ModelSummary> summarize(const GgufFile& file);
 

@@ -69,6 +69,66 @@ TEST(Dialect, NamesTheTokensThatMustBeSpelt) {
   EXPECT_FALSE(is_mark(Dialect{}, "<think>"));
 }
 
+TEST(Dialect, SaysHowThinkingIsSwitched) {
+  struct Case {
+    const char* source;
+    bool thinks, can_stop, has_levels;
+  };
+  for (const Case& c : {
+           Case{"{{ messages }}", false, false, false},
+           Case{"<think></think>", true, false, false},
+           Case{"<think></think>{% if enable_thinking is false %}", true, true, false},
+           Case{"<think></think>{%- elif thinking %}", true, true, false},
+           Case{"<mm:think></mm:think>{% if thinking_mode == 'x' %}", true, true, false},
+           Case{"<|channel|>analysis {{ reasoning_effort }}", true, false, true},
+           Case{"{{ reasoning_effort }}{% if enable_thinking %}", false, false, false},
+       }) {
+    const ThinkSwitch s = think_switch(c.source);
+    EXPECT_EQ(s.thinks, c.thinks) << c.source;
+    EXPECT_EQ(s.can_stop, c.can_stop) << c.source;
+    EXPECT_EQ(s.has_levels, c.has_levels) << c.source;
+  }
+}
+
+/// What a template renders for one question with the variables of a choice.
+std::string rendered(const ChatTemplate& compiled, const std::string& source, const char* choice) {
+  RenderOptions options;
+  options.now_unix = pinned_now();
+  for (const auto& [name, value] : think_variables(source, choice)) {
+    options.vars[name] = value;
+  }
+  const auto prompt = compiled.render({Message{"user", "How is it there?"}}, options);
+  return prompt ? joined(*prompt) : std::string();
+}
+
+TEST(Dialect, SwitchesTheThinkingOfRealModels) {
+  const auto folder = data_folder() / "templates";
+  if (!std::filesystem::exists(folder)) {
+    GTEST_SKIP() << "no test data: " << folder << " (41 templates)";
+  }
+  int n = 0, think = 0, switched = 0, levels = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".jinja") {
+      continue;
+    }
+    ++n;
+    const std::string source = read_file(entry.path());
+    const auto compiled = ChatTemplate::compile(source, "t");
+    ASSERT_TRUE(compiled);
+    const ThinkSwitch s = think_switch(source);
+    think += s.thinks ? 1 : 0;
+    switched += s.can_stop ? 1 : 0;
+    levels += s.has_levels ? 1 : 0;
+    const std::string on = rendered(*compiled, source, "true"),
+                      off = rendered(*compiled, source, "false");
+    std::printf("%s: %s%s%s\n", entry.path().stem().c_str(), s.thinks ? "thinks" : "-",
+                s.can_stop ? ", can be switched" : "", s.has_levels ? ", has levels" : "");
+    EXPECT_EQ(s.can_stop, on != off) << entry.path().stem();
+  }
+  std::printf("%d templates: %d think, %d can be switched, %d have levels\n", n, think, switched,
+              levels);
+}
+
 /// Text of `prompt` behind what `before` has in common with it, up to the end of the turn.
 std::string turn_of(const std::string& before, const std::string& prompt) {
   std::size_t at = 0;
@@ -85,7 +145,13 @@ std::string turn_of(const std::string& before, const std::string& prompt) {
                           "<|end_of_text|>", "<turn|>", "<|END_OF_TURN_TOKEN|>", "<|tool_response>",
                           "[EOS]", "<|user|>", "<|end|>\n", "<｜hy_eos:opensource｜>",
                           "<|message_sep|>", "[e~[", "</assistant>", "<|observation|>"}) {
-    turn = turn.substr(0, turn.find(end));
+    // GigaChat 3 writes a call as a message of another role, behind the end of the answer.
+    std::size_t from = 0;
+    while (turn.find(end, from) != std::string::npos &&
+           turn.substr(turn.find(end, from)).starts_with("<|message_sep|>\n\nfunction call")) {
+      from = turn.find(end, from) + 1;
+    }
+    turn = turn.substr(0, turn.find(end, from));
   }
   return turn;
 }
@@ -158,10 +224,8 @@ TEST(Dialect, ReadsWhatTemplatesOfRealModelsWrite) {
   for (const std::string& name : without) {
     std::printf("  no calls: %s\n", name.c_str());
   }
-  // MiniMax M3 writes arguments as nested tags of their own names; GigaChat 3 writes a call as a
-  // message of another role, behind the token that ends the answer.
-  EXPECT_EQ(unreadable, (std::set<std::string>{"GigaChat3-10B-A1.8B", "MiniMax-M3"}));
-  EXPECT_EQ(read.size(), 31u);
+  EXPECT_EQ(unreadable, std::set<std::string>());
+  EXPECT_EQ(read.size(), 33u);
 }
 
 }  // namespace

@@ -90,12 +90,19 @@ TEST(JinjaData, EngineCasesRenderAsJinja2DoesThem) {
     GTEST_SKIP() << "no test data: " << path << " (447 cases)";
   }
   Count count;
+  std::string address;
   for (const Json& test : Json::parse(read_file(path))) {
     const auto got = render(test["template"], test["context"].dump(),
                             test["options"]["trim_blocks"], test["options"]["lstrip_blocks"]);
     judge(count, test["name"], test, got);
+    if (test["name"] == "throws-144") {
+      address = test["expected"];
+      EXPECT_FALSE(got);
+    }
   }
-  // It prints the address of an object in the reference engine's memory.
+  // None has no items; the reference finds out only when they are asked for, and prints where the
+  // generator lies in its memory. No engine can print that address: ours says what is wrong.
+  EXPECT_EQ(address, "<generator object do_items at 0x7f937dc89080>");
   report("engine", count, {"throws-144"});
 }
 

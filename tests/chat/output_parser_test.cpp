@@ -254,6 +254,24 @@ TEST(ToolCalls, OfOtherFamilies) {
   expect(dialect(OutputFamily::lfm2),
          "<|tool_call_start|>[now(a='it\\'s', b=None, c=(1, 2.5), d={'k': True})]<|tool_call_end|>",
          R"(F(now {"a":"it's","b":null,"c":[1,2.5],"d":{"k":true}}))");
+  const std::string ns = "]<]minimax[>[";
+  expect(dialect(OutputFamily::minimax_m3),
+         ns + "<tool_call>\n" + ns + "<invoke name=\"weather\">" + ns + "<city>Paris" + ns +
+             "</city>" + ns + "<days>3" + ns + "</days>" + ns + "</invoke>\n" + ns + "</tool_call>",
+         kParis);
+  expect(dialect(OutputFamily::minimax_m3),
+         ns + "<invoke name=\"now\">" + ns + "<a>" + ns + "<item>1" + ns + "</item>" + ns +
+             "<item>" + ns + "<b>x y" + ns + "</b>" + ns + "</item>" + ns + "</a>" + ns +
+             "<c>true" + ns + "</c>" + ns + "</invoke>",
+         R"(F(now {"a":[1,{"b":"x y"}],"c":true}))");
+  expect(dialect(OutputFamily::minimax_m3), ns + "<invoke name=\"now\">text" + ns + "</invoke>",
+         "C(" + ns + "<invoke name=\"now\">text" + ns + "</invoke>)");
+  expect(dialect(OutputFamily::gigachat3),
+         "Look.<|message_sep|>\n\nfunction call<|role_sep|>\n" + kCallJson + "<|message_sep|>\n\n",
+         "C(Look.)" + kParis);
+  expect(dialect(OutputFamily::gigachat3), "function call<|role_sep|>\n" + kCallJson, kParis);
+  expect(dialect(OutputFamily::lfm2),
+         "<|tool_call_start|>[weather(**" + kParisJson + ")]<|tool_call_end|>", kParis);
   expect(dialect(OutputFamily::generic), "[" + kCallJson + "]", kParis);
   expect(dialect(OutputFamily::generic), "<tool_call>" + kCallJson + "</tool_call>", kParis);
 }
