@@ -97,8 +97,8 @@ Result<void> Engine::submit(RequestId id, Command command) {
   // On the caller's thread: a schema that takes its time holds up nobody else.
   std::shared_ptr<CompiledFormat> format;
   if (const auto* request = std::get_if<Request>(&command);
-      request != nullptr && request->format.kind != OutputFormat::Kind::none) {
-    LM_TRY(format, impl_->formats->compile(request->format));
+      request != nullptr && FormatCompiler::is_asked_for(*request)) {
+    LM_TRY(format, impl_->formats->compile(*request));
   }
   {
     const std::lock_guard lock(impl_->mutex);

@@ -24,6 +24,7 @@ std::uint32_t token_limit(std::int32_t asked, std::uint32_t n_ctx) {
 
 Dialect dialect_of(const Request& request) {
   return {.family = request.family,
+          .style = request.call_style,
           .think_open = request.thinking_open,
           .think_close = request.thinking_close,
           .starts_in_thinking = request.starts_in_thinking,
@@ -236,8 +237,7 @@ void Generation::guide(std::shared_ptr<CompiledFormat> format) {
   for (const std::string& warning : format->warnings) {
     warn(warning);
   }
-  guide_.emplace(std::move(format), tokenizer_, request_.thinking_open, request_.thinking_close,
-                 request_.starts_in_thinking);
+  guide_.emplace(std::move(format), tokenizer_, request_);
 }
 
 Result<Token> Generation::pick(std::span<const float> logits, std::size_t row) {

@@ -260,7 +260,10 @@ void put(Writer& w, const Request& q) {
   w.text(q.thinking_close);
   w.boolean(q.starts_in_thinking);
   w.enumeration(q.family);
+  w.enumeration(q.call_style);
   w.text(q.tools_json);
+  w.enumeration(q.tool_choice);
+  w.text(q.tool_name);
   w.integer(q.draft_tokens);
   w.integer(q.credit);
 }
@@ -284,7 +287,10 @@ Request get_request(Reader& r) {
   q.thinking_close = r.text();
   q.starts_in_thinking = r.boolean();
   q.family = r.enumeration(OutputFamily::last);
+  q.call_style = r.enumeration(CallStyle::last);
   q.tools_json = r.text();
+  q.tool_choice = r.enumeration(ToolChoice::named);
+  q.tool_name = r.text();
   q.draft_tokens = r.integer<std::int32_t>();
   q.credit = r.integer<std::uint32_t>();
   return q;

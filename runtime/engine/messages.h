@@ -33,6 +33,13 @@ struct OutputFormat {
   bool operator==(const OutputFormat&) const = default;
 };
 
+/// Whether the answer must be a tool call.
+enum class ToolChoice : std::uint8_t {
+  automatic,  ///< the model decides
+  required,   ///< one call of any of the tools
+  named       ///< one call of the tool named
+};
+
 /// Generate text after a prompt.
 struct Request {
   RequestId id = 0;
@@ -56,7 +63,10 @@ struct Request {
   std::string thinking_close;
   bool starts_in_thinking = false;           ///< the prompt itself ended with the opening tag
   OutputFamily family = OutputFamily::none;  ///< how the model writes tool calls
+  CallStyle call_style = CallStyle::json;    ///< and their arguments, when it must write one
   std::string tools_json;  ///< tools offered, as in Dialect; empty: calls stay text
+  ToolChoice tool_choice = ToolChoice::automatic;  ///< thinking is free also before a forced call
+  std::string tool_name;                           ///< of choice `named`
   /// Tokens drafted ahead of the text and checked in one step, at most kMaxRollBack - 1; 0: none;
   /// -1: the engine's choice. Drafts change neither greedy text nor the distribution of other text.
   std::int32_t draft_tokens = -1;

@@ -4,6 +4,8 @@
 
 #include <fmt/core.h>
 
+#include "runtime/engine/forced_call.h"
+
 namespace lm {
 namespace {
 
@@ -12,13 +14,36 @@ constexpr std::string_view kBlank = " \t\r\n";
 
 }  // namespace
 
-Result<std::shared_ptr<CompiledFormat>> FormatCompiler::compile(const OutputFormat& format) {
+Result<std::shared_ptr<grammar::Grammar>> FormatCompiler::grammar_of(const Request& request) const {
+  using grammar::Grammar;
+  if (request.tool_choice != ToolChoice::automatic) {
+    LM_TRY(const grammar::PartGraph parts, call_parts(request, tokenizer_));
+    return Grammar::from_parts(parts);
+  }
+  const OutputFormat& format = request.format;
+  const std::string schema =
+      format.kind == OutputFormat::Kind::json ? R"({"type":"object"})" : format.text;
+  if (format.kind == OutputFormat::Kind::gbnf) {
+    return Grammar::from_gbnf(format.text);
+  }
+  return request.family == OutputFamily::harmony
+             ? Grammar::from_parts(final_channel_parts(schema, tokenizer_))
+             : Grammar::from_schema(schema);
+}
+
+Result<std::shared_ptr<CompiledFormat>> FormatCompiler::compile(const Request& request) {
+  const std::string key = fmt::format(
+      "{} {} {} {} {} {}\n{}\n{}", static_cast<int>(request.format.kind),
+      static_cast<int>(request.family), static_cast<int>(request.call_style),
+      static_cast<int>(request.tool_choice), request.tool_name.size(), request.tool_name,
+      request.format.text,
+      request.tool_choice == ToolChoice::automatic ? std::string() : request.tools_json);
   std::shared_ptr<const grammar::TokenTrie> trie;
   {
     const std::lock_guard lock(mutex_);
     std::erase_if(known_, [](const Known& k) { return k.compiled->worn.load(); });
     for (const Known& known : known_) {
-      if (known.format == format) {
+      if (known.key == key) {
         return known.compiled;
       }
     }
@@ -27,10 +52,7 @@ Result<std::shared_ptr<CompiledFormat>> FormatCompiler::compile(const OutputForm
     }
     trie = trie_;
   }
-  using grammar::Grammar;
-  auto grammar = format.kind == OutputFormat::Kind::json     ? Grammar::any_object()
-                 : format.kind == OutputFormat::Kind::schema ? Grammar::from_schema(format.text)
-                                                             : Grammar::from_gbnf(format.text);
+  auto grammar = grammar_of(request);
   if (!grammar) {
     return std::unexpected(std::move(grammar).error());
   }
@@ -38,13 +60,16 @@ Result<std::shared_ptr<CompiledFormat>> FormatCompiler::compile(const OutputForm
     return fail(ErrorCode::bad_value, "format", "no text satisfies it",
                 "look for keywords that contradict each other");
   }
+  const std::string_view subject =
+      request.tool_choice == ToolChoice::automatic ? "format" : "tool_choice";
   auto compiled = std::make_shared<CompiledFormat>();
   for (const grammar::Warning& warning : (*grammar)->warnings()) {
-    compiled->warnings.push_back(fmt::format("format: #{} {}", warning.pointer, warning.problem));
+    compiled->warnings.push_back(
+        fmt::format("{}: #{} {}", subject, warning.pointer, warning.problem));
   }
   compiled->masks = std::make_shared<grammar::TokenMasks>(std::move(*grammar), trie);
   const std::lock_guard lock(mutex_);
-  known_.push_front({format, compiled});
+  known_.push_front({key, compiled});
   if (known_.size() > kRemembered) {
     known_.pop_back();
   }
@@ -52,15 +77,20 @@ Result<std::shared_ptr<CompiledFormat>> FormatCompiler::compile(const OutputForm
 }
 
 FormatGuide::FormatGuide(std::shared_ptr<CompiledFormat> format, const Tokenizer& tokenizer,
-                         std::string thinking_open, std::string thinking_close,
-                         bool starts_in_thinking)
+                         const Request& request)
     : format_(std::move(format)),
       constraint_(format_->masks),
       tokenizer_(tokenizer),
-      open_(std::move(thinking_open)),
-      close_(std::move(thinking_close)) {
+      open_(request.thinking_open),
+      close_(request.thinking_close) {
+  if (request.family == OutputFamily::harmony && request.format.kind != OutputFormat::Kind::gbnf) {
+    open_ = "<|channel|>analysis<|message|>";
+    close_ = "<|end|>";
+  }
   if (!open_.empty() && !close_.empty()) {
-    place_ = starts_in_thinking ? Place::thinking : Place::before;
+    place_ = request.starts_in_thinking ? Place::thinking : Place::before;
+  } else if (request.starts_in_thinking && !close_.empty()) {
+    place_ = Place::thinking;
   }
 }
 
@@ -71,8 +101,8 @@ Result<void> FormatGuide::checked(Result<void> result) {
   return result;
 }
 
-bool FormatGuide::continues_tag(std::string_view piece) const {
-  return !piece.empty() && std::string_view(open_).substr(tag_.size()).starts_with(piece);
+bool FormatGuide::continues_tag(std::string_view text) const {
+  return !text.empty() && std::string_view(open_).substr(tag_.size()).starts_with(text);
 }
 
 Result<void> FormatGuide::mask(std::span<std::uint8_t> allowed) {
@@ -87,15 +117,18 @@ Result<void> FormatGuide::mask(std::span<std::uint8_t> allowed) {
     }
     return {};
   }
-  // Thinking may begin here, or is being opened: tokens of the tag beside those of the format.
+  // Thinking may begin here, or is being opened: tokens of the tag beside those of the form.
   std::vector<std::size_t> tag_tokens;
-  for (std::size_t i = 0; i < allowed.size(); ++i) {
-    if (allowed[i] != 0 && continues_tag(tokenizer_.piece(static_cast<Token>(i)))) {
+  for (std::size_t i = 0; may_be_tag_ && i < allowed.size(); ++i) {
+    if (allowed[i] != 0 && continues_tag(piece(static_cast<Token>(i)))) {
       tag_tokens.push_back(i);
     }
   }
-  if (place_ == Place::before) {
-    LM_CHECK(checked(constraint_.mask(allowed)));
+  if (may_be_form_) {
+    Result<void> masked = checked(constraint_.mask(allowed));
+    if (!masked && tag_tokens.empty()) {
+      return masked;
+    }
   } else {
     std::fill(allowed.begin(), allowed.end(), std::uint8_t{0});
   }
@@ -106,21 +139,31 @@ Result<void> FormatGuide::mask(std::span<std::uint8_t> allowed) {
 }
 
 Result<void> FormatGuide::accept(Token token) {
-  const std::string_view piece = tokenizer_.piece(token);
+  const std::string_view text = piece(token);
   switch (place_) {
     case Place::content:
       return checked(constraint_.accept(token));
-    case Place::before:
-    case Place::in_tag:
-      if (continues_tag(piece)) {
-        tag_ += piece;
-        place_ = tag_ == open_ ? Place::thinking : Place::in_tag;
-        return {};
+    case Place::before: {
+      may_be_tag_ = may_be_tag_ && continues_tag(text);
+      if (may_be_tag_) {
+        tag_ += text;
       }
-      place_ = Place::content;
-      return checked(constraint_.accept(token));
+      Result<void> fits;
+      if (may_be_form_) {
+        fits = checked(constraint_.accept(token));
+        may_be_form_ = fits.has_value();
+      }
+      if (may_be_tag_ && tag_ == open_) {
+        place_ = Place::thinking;
+        constraint_ = grammar::GrammarConstraint(format_->masks);
+      } else if (!may_be_tag_) {
+        place_ = Place::content;
+        return fits;
+      }
+      return {};
+    }
     case Place::thinking: {
-      tail_ += piece;
+      tail_ += text;
       const std::size_t at = tail_.find(close_);
       if (at == std::string::npos) {
         tail_.erase(0, tail_.size() - std::min(tail_.size(), close_.size() - 1));

@@ -28,12 +28,19 @@ class FormatCompiler {
  public:
   /// `tokenizer` must live longer.
   explicit FormatCompiler(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
-  /// Errors: those of Grammar, bad_value (nothing satisfies it).
-  Result<std::shared_ptr<CompiledFormat>> compile(const OutputFormat& format);
+  /// The answer must have a form: its format, or a tool call.
+  static bool is_asked_for(const Request& request) {
+    return request.format.kind != OutputFormat::Kind::none ||
+           request.tool_choice != ToolChoice::automatic;
+  }
+  /// Errors: those of Grammar, bad_value (nothing satisfies it), invalid_argument (no tool to
+  /// call).
+  Result<std::shared_ptr<CompiledFormat>> compile(const Request& request);
 
  private:
+  Result<std::shared_ptr<grammar::Grammar>> grammar_of(const Request& request) const;
   struct Known {
-    OutputFormat format;
+    std::string key;  ///< all of the request that the form depends on
     std::shared_ptr<CompiledFormat> compiled;
   };
   const Tokenizer& tokenizer_;
@@ -46,7 +53,7 @@ class FormatCompiler {
 class FormatGuide {
  public:
   FormatGuide(std::shared_ptr<CompiledFormat> format, const Tokenizer& tokenizer,
-              std::string thinking_open, std::string thinking_close, bool starts_in_thinking);
+              const Request& request);
 
   /// Clears the entries [n_vocab] of tokens that can't come next. Errors: limit_exceeded,
   /// bad_value (no token fits).
@@ -56,9 +63,15 @@ class FormatGuide {
   bool finished() const;
 
  private:
-  enum class Place : std::uint8_t { before, in_tag, thinking, content };
+  enum class Place : std::uint8_t {
+    before,  ///< the answer has begun with what may be the opening tag, the form, or both
+    thinking,
+    content
+  };
   /// The token's text begins what is left of the opening tag, or spells it to its end.
-  bool continues_tag(std::string_view piece) const;
+  bool continues_tag(std::string_view text) const;
+  /// With control tokens as they are spelt.
+  std::string_view piece(Token token) const { return tokenizer_.piece(token, true); }
   Result<void> checked(Result<void> result);
 
   std::shared_ptr<CompiledFormat> format_;
@@ -66,8 +79,10 @@ class FormatGuide {
   const Tokenizer& tokenizer_;
   std::string open_, close_;
   Place place_ = Place::content;
-  std::string tag_;   ///< read of the opening tag
-  std::string tail_;  ///< of the thinking text: where the closing tag may be beginning
+  std::string tag_;          ///< read of the opening tag
+  bool may_be_tag_ = true;   ///< all that was read is in `tag_`
+  bool may_be_form_ = true;  ///< all that was read is in `constraint_`
+  std::string tail_;         ///< of the thinking text: where the closing tag may be beginning
 };
 
 }  // namespace lm

@@ -34,6 +34,9 @@ Request sample_request() {
   q.thinking_close = "</think>";
   q.family = OutputFamily::lfm2;
   q.tools_json = "[]";
+  q.call_style = CallStyle::arg_pairs;
+  q.tool_choice = ToolChoice::named;
+  q.tool_name = "weather";
   q.draft_tokens = 7;
   q.credit = 5;
   return q;
@@ -71,6 +74,9 @@ TEST(Messages, RequestSurvivesTheWire) {
   EXPECT_EQ(r.thinking_close, "</think>");
   EXPECT_EQ(r.family, OutputFamily::lfm2);
   EXPECT_EQ(r.tools_json, "[]");
+  EXPECT_EQ(r.call_style, CallStyle::arg_pairs);
+  EXPECT_EQ(r.tool_choice, ToolChoice::named);
+  EXPECT_EQ(r.tool_name, "weather");
   EXPECT_EQ(r.draft_tokens, 7);
   EXPECT_EQ(r.credit, 5u);
 }
