@@ -87,6 +87,14 @@ FormatGuide::FormatGuide(std::shared_ptr<CompiledFormat> format, const Tokenizer
     open_ = "<|channel|>analysis<|message|>";
     close_ = "<|end|>";
   }
+  const Vocab& vocab = tokenizer_.vocab();
+  for (std::size_t i = 0; i < vocab.size() && !close_.empty(); ++i) {
+    const auto id = static_cast<Token>(i);
+    if (vocab.is_end_of_generation(id) ||
+        (vocab.is_control(id) && !close_.contains(vocab.text(id)))) {
+      ends_.push_back(id);
+    }
+  }
   if (!open_.empty() && !close_.empty()) {
     place_ = request.starts_in_thinking ? Place::thinking : Place::before;
   } else if (request.starts_in_thinking && !close_.empty()) {
@@ -110,10 +118,8 @@ Result<void> FormatGuide::mask(std::span<std::uint8_t> allowed) {
     return checked(constraint_.mask(allowed));
   }
   if (place_ == Place::thinking) {
-    for (const Token id : tokenizer_.vocab().end_of_generation) {
-      if (id >= 0 && static_cast<std::size_t>(id) < allowed.size()) {
-        allowed[static_cast<std::size_t>(id)] = 0;
-      }
+    for (const Token id : ends_) {
+      allowed[static_cast<std::size_t>(id)] = 0;
     }
     return {};
   }

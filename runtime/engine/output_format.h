@@ -78,6 +78,7 @@ class FormatGuide {
   grammar::GrammarConstraint constraint_;
   const Tokenizer& tokenizer_;
   std::string open_, close_;
+  std::vector<Token> ends_;  ///< control tokens that would end thinking otherwise than by its tag
   Place place_ = Place::content;
   std::string tag_;          ///< read of the opening tag
   bool may_be_tag_ = true;   ///< all that was read is in `tag_`
