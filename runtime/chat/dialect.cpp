@@ -198,7 +198,10 @@ std::set<std::string_view> names_read(std::string_view source) {
       while (at + 1 < source.size() && continues_name(source[at + 1])) {
         ++at;
       }
-      if (begin == 0 || source[begin - 1] != '.') {
+      const std::size_t behind = std::min(source.find_first_not_of(" \n", at + 1), source.size());
+      const bool is_set =
+          source.substr(behind).starts_with('=') && !source.substr(behind).starts_with("==");
+      if ((begin == 0 || source[begin - 1] != '.') && !is_set) {
         out.insert(source.substr(begin, at + 1 - begin));
       }
     }

@@ -12,6 +12,21 @@ namespace {
 constexpr std::size_t kRemembered = 8;
 constexpr std::string_view kBlank = " \t\r\n";
 
+/// The text holds an end of `tag` with more than blanks behind it, so that it may close it and go
+/// on.
+bool reads_over(std::string_view text, std::string_view tag) {
+  const auto goes_on = [text](std::size_t from) {
+    return text.find_first_not_of(kBlank, from) != std::string_view::npos;
+  };
+  for (std::size_t n = 1; n < std::min(tag.size(), text.size()); ++n) {
+    if (text.starts_with(tag.substr(tag.size() - n)) && goes_on(n)) {
+      return true;
+    }
+  }
+  const std::size_t whole = text.find(tag);
+  return whole != std::string_view::npos && goes_on(whole + tag.size());
+}
+
 }  // namespace
 
 Result<std::shared_ptr<grammar::Grammar>> FormatCompiler::grammar_of(const Request& request) const {
@@ -93,6 +108,8 @@ FormatGuide::FormatGuide(std::shared_ptr<CompiledFormat> format, const Tokenizer
     if (vocab.is_end_of_generation(id) ||
         (vocab.is_control(id) && !close_.contains(vocab.text(id)))) {
       ends_.push_back(id);
+    } else if (reads_over(piece(id), close_)) {
+      overshoot_.push_back(id);
     }
   }
   if (!open_.empty() && !close_.empty()) {
@@ -120,6 +137,12 @@ Result<void> FormatGuide::mask(std::span<std::uint8_t> allowed) {
   if (place_ == Place::thinking) {
     for (const Token id : ends_) {
       allowed[static_cast<std::size_t>(id)] = 0;
+    }
+    // What stands behind the tag would have to be the form's beginning: the tag comes alone.
+    for (const Token id : overshoot_) {
+      if ((tail_ + std::string(piece(id))).contains(close_)) {
+        allowed[static_cast<std::size_t>(id)] = 0;
+      }
     }
     return {};
   }

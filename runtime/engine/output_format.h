@@ -78,7 +78,10 @@ class FormatGuide {
   grammar::GrammarConstraint constraint_;
   const Tokenizer& tokenizer_;
   std::string open_, close_;
-  std::vector<Token> ends_;  ///< control tokens that would end thinking otherwise than by its tag
+  /// Control tokens that would end thinking otherwise than by its tag.
+  std::vector<Token> ends_;
+  /// Tokens that may read over the end of the closing tag, text behind it included.
+  std::vector<Token> overshoot_;
   Place place_ = Place::content;
   std::string tag_;          ///< read of the opening tag
   bool may_be_tag_ = true;   ///< all that was read is in `tag_`

@@ -216,8 +216,15 @@ void Lexer::fill(const State& s, std::array<ByteState, 256>& row) {
       }
       fill_lead_bytes(s, Place::string_utf8, row);
       common_step(s.chars, 0, kCodeEnd, any);
+      const State escape{Place::escape, false, 0, s.chars, 0};
+      if (any && plain_escapes_) {  // they can't spell every character
+        std::array<ByteState, 256> behind{};
+        fill_escape(escape, behind);
+        any =
+            std::any_of(behind.begin(), behind.end(), [](ByteState next) { return next != kDead; });
+      }
       if (any) {
-        row['\\'] = intern({Place::escape, false, 0, s.chars, 0});
+        row['\\'] = intern(escape);
       }
       if (const std::int32_t tag = chars_[s.chars].accepts; tag != kNotAccepting) {
         row['"'] = intern({Place::end, false, 0, 0, static_cast<std::uint32_t>(tag)});

@@ -104,7 +104,9 @@ TEST(ForcedCall, OfEveryFamilyIsReadBackAndFitsItsSchema) {
     for (std::int64_t seed = 1; seed <= 6 && here < 3; ++seed) {
       ASSERT_TRUE(engine->submit(request(++id, way, seed)));
       const Answer answer = read_all(*engine, id);
-      ASSERT_EQ(answer.last.kind, Event::Kind::done) << answer.last.error.problem;
+      ASSERT_EQ(answer.last.kind, Event::Kind::done)
+          << static_cast<int>(way.family) << "/" << static_cast<int>(way.style) << " "
+          << answer.last.error.problem;
       const auto made = calls_of(answer);
       if (answer.last.finish == Finish::length) {
         // Only gpt-oss may think first, and a random model does not come to an end of that.
@@ -187,7 +189,9 @@ TEST(ForcedCall, WithMarksThatAreControlTokens) {
         answer.thinking += event.kind == Event::Kind::thinking ? event.text : "";
         answer.last = event;
       }
-      ASSERT_EQ(answer.last.kind, Event::Kind::done) << answer.last.error.problem;
+      ASSERT_EQ(answer.last.kind, Event::Kind::done)
+          << static_cast<int>(way.family) << "/" << static_cast<int>(way.style) << " "
+          << answer.last.error.problem << ": " << answer.thinking << "|" << answer.text;
       ASSERT_EQ(answer.last.finish, Finish::stop) << answer.thinking << answer.text;
       const auto made = calls_of(answer);
       ASSERT_EQ(made.size(), 1u) << static_cast<int>(way.family) << "/"
@@ -221,7 +225,7 @@ TEST(ForcedCall, ComesBehindThinking) {
   const auto engine = make_engine(engine_fixture::load_model("llama-gqa"), 2048);
   Request q = request(1, {OutputFamily::tool_call_tags}, 3);
   // The prompt ended inside thinking; the closing tag is a character that this model says soon.
-  q.thinking_open = "<";
+  q.thinking_open = "@@";
   q.thinking_close = "e";
   q.starts_in_thinking = true;
   ASSERT_TRUE(engine->submit(q));
