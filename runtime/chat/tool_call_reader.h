@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/chat/dialect.h"
 #include "runtime/chat/message.h"
 #include "runtime/chat/offered_tools.h"
-#include "runtime/chat/dialect.h"
 
 namespace lm {
 
