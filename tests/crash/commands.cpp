@@ -34,15 +34,32 @@ std::string modelfile(const Sandbox& sandbox, const std::string& name) {
   return (sandbox.src() / name).native();
 }
 
+std::vector<std::string> create_new(const Sandbox& sandbox) {
+  return {"create", "new:1", "-f", modelfile(sandbox, "New")};
+}
+
+/// Runs a command and kills it after this part of its calls.
+void break_off(const Sandbox& sandbox,
+               const std::function<std::vector<std::string>(const Sandbox&)>& words, double part) {
+  const Sandbox trial(sandbox);
+  const auto calls = static_cast<double>(run_lm(trial, words(trial), {}).calls);
+  const Outcome broken =
+      run_lm(sandbox, words(sandbox),
+             {.fault = Fault::kill, .at = static_cast<std::uint64_t>(part * calls)});
+  if (!broken.killed()) {
+    throw std::runtime_error("the command was not killed: " + broken.process.err);
+  }
+}
+
 /// A pull that was killed half-way left its partial.
 void break_pull(Sandbox& sandbox) {
-  const std::vector<std::string> words{"pull", kSplitModel};
-  const Sandbox trial(sandbox);
-  const std::uint64_t calls = run_lm(trial, words, {}).calls;
-  const Outcome broken = run_lm(sandbox, words, {.fault = Fault::kill, .at = calls / 2});
-  if (!broken.killed()) {
-    throw std::runtime_error("the pull was not killed: " + broken.process.err);
-  }
+  break_off(
+      sandbox, [](const Sandbox&) { return std::vector<std::string>{"pull", kSplitModel}; }, 0.5);
+}
+
+/// A create that was killed before its manifest was written left a blob without a name.
+void break_create(Sandbox& sandbox) {
+  break_off(sandbox, create_new, 0.7);
 }
 
 void run_sql(const fs::path& database, const std::string& sql) {
@@ -83,24 +100,23 @@ std::vector<Command> make_commands() {
   }));
   all.push_back(fixed("cp", {"cp", "base:1", "copied:1"}));
   all.push_back(fixed("cp_over", {"cp", kPulledModel, "other:1"}));
-  all.push_back({.name = "create", .words = [](const Sandbox& sandbox) {
-                   return std::vector<std::string>{"create", "new:1", "-f",
-                                                   modelfile(sandbox, "New")};
-                 }});
+  all.push_back({.name = "create", .words = create_new});
   all.push_back({.name = "create_over", .words = [](const Sandbox& sandbox) {
                    return std::vector<std::string>{"create", kPulledModel, "-f",
                                                    modelfile(sandbox, "Derived")};
                  }});
   all.push_back({.name = "create_first",
-                 .words =
-                     [](const Sandbox& sandbox) {
-                       return std::vector<std::string>{"create", "new:1", "-f",
-                                                       modelfile(sandbox, "New")};
-                     },
+                 .words = create_new,
                  .prepare = [](Sandbox& sandbox) { fs::remove_all(sandbox.store()); },
                  .settle = false});
   all.push_back(fixed("rm", {"rm", "-f", kPulledModel}));
   all.push_back(fixed("rm_partial", {"rm", "-f", kSplitModel}, break_pull));
+  all.push_back(fixed("prune", {"prune", "--all"}, [](Sandbox& sandbox) {
+    break_pull(sandbox);
+    break_create(sandbox);
+    write_file(sandbox.store() / "tmp" / "left", "of a crash");
+    write_file(sandbox.store() / "index.db.corrupt-1", "put aside");
+  }));
   all.push_back(fixed("list_rebuilt", {"list"}, remove_index, false));
   // Every schema that was ever released.
   for (const auto& entry : fs::directory_iterator(LM_SOURCE_DIR "/tests/store")) {

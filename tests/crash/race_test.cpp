@@ -104,9 +104,7 @@ TEST_F(Races, PullAndCleanUp) {
   for (int round = 0; round < rounds(); ++round) {
     SCOPED_TRACE(round);
     const Sandbox sandbox(base_sandbox());
-    std::thread pruner([&] { prune_all(sandbox); });
-    expect_done(run_together(sandbox, {{"pull", kSplitModel}}));
-    pruner.join();
+    expect_done(run_together(sandbox, {{"pull", kSplitModel}, {"prune", "--all"}}));
     EXPECT_EQ(settled_names(sandbox), base_names_and({kSplitModel}));
     ASSERT_FALSE(HasFailure());
     count(Tried::races);

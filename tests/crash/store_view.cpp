@@ -1,6 +1,5 @@
 #include "tests/crash/store_view.h"
 
-#include <chrono>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -8,7 +7,6 @@
 
 #include "store/manifest.h"
 #include "store/sha256.h"
-#include "store/store.h"
 
 namespace lm::crash {
 namespace {
@@ -72,12 +70,8 @@ std::set<std::string> names_of(const Models& models) {
 }
 
 void prune_all(const Sandbox& sandbox) {
-  auto store = store::Store::open(sandbox.store(), store::Store::Mode::read_write);
-  ASSERT_TRUE(store.has_value()) << store.error().problem;
-  const std::chrono::seconds any_age(0);
-  const auto pruned =
-      store->prune({.blob_age = any_age, .partial_age = any_age, .old_indexes = true});
-  EXPECT_TRUE(pruned.has_value()) << pruned.error().problem;
+  const test::Finished result = run_lm(sandbox, {"prune", "--all"});
+  EXPECT_EQ(result.exit_code, 0) << "lm prune: signal " << result.signal << "\n" << result.err;
 }
 
 std::vector<std::string> leaked(const Sandbox& sandbox) {

@@ -103,6 +103,8 @@ void Sweep::expect_recovery(const Sandbox& sandbox) const {
                                 << again.err;
   prune_all(sandbox);
   expect_after(sandbox);
+  const test::Finished verified = run_lm(sandbox, {"verify"});
+  EXPECT_EQ(verified.exit_code, 0) << "lm verify: " << verified.err;
   const std::vector<std::string> left = leaked(sandbox);
   for (const std::string& file : left) {
     ADD_FAILURE() << "leaked: " << file;
