@@ -25,7 +25,6 @@ namespace {
 constexpr std::string_view kPasteOn = "\x1b[?2004h";
 constexpr std::string_view kPasteOff = "\x1b[?2004l\x1b[?25h";
 constexpr std::string_view kPasteEnd = "\x1b[201~";
-constexpr std::size_t kMaxText = 16u << 20;
 
 constexpr unsigned char ctrl(char letter) {
   return static_cast<unsigned char>(letter & 0x1f);
@@ -48,10 +47,6 @@ termios waiting_modes(const termios& original) {
   return modes;
 }
 
-bool is_word_byte(char c) {
-  return c != ' ' && c != '\n' && c != '\t';
-}
-
 std::string normalised_line_ends(std::string text) {
   for (std::size_t at = 0; (at = text.find('\r', at)) != std::string::npos; ++at) {
     if (at + 1 < text.size() && text[at + 1] == '\n') {
@@ -66,9 +61,8 @@ std::string normalised_line_ends(std::string text) {
 }  // namespace
 
 LineResult LineEditor::read() {
-  text_.clear();
+  buffer_.clear();
   draft_.clear();
-  cursor_ = 0;
   history_at_ = history_.lines().size();
   forget_drawing();
   result_ = {};
@@ -95,7 +89,7 @@ LineResult LineEditor::read_keys() {
     const int byte = read_byte();
     if (byte < 0) {
       const bool interrupted = interrupt_flag().exchange(false) && !termination_requested();
-      result_ = {.end = interrupted ? LineEnd::dropped : LineEnd::left, .text = text_};
+      result_ = {.end = interrupted ? LineEnd::dropped : LineEnd::left, .text = buffer_.text()};
       leave();
       return result_;
     }
@@ -166,16 +160,16 @@ int LineEditor::read_byte(int timeout_ms) {
 LineEditor::Outcome LineEditor::key(unsigned char byte) {
   switch (byte) {
     case ctrl('A'):
-      cursor_ = line_begin();
+      buffer_.move_to_line_begin();
       break;
     case ctrl('E'):
-      cursor_ = line_end();
+      buffer_.move_to_line_end();
       break;
     case ctrl('B'):
-      cursor_ = previous(cursor_);
+      buffer_.move_left();
       break;
     case ctrl('F'):
-      cursor_ = next(cursor_);
+      buffer_.move_right();
       break;
     case ctrl('P'):
       recall(-1);
@@ -184,20 +178,17 @@ LineEditor::Outcome LineEditor::key(unsigned char byte) {
       recall(1);
       break;
     case ctrl('K'):
-      erase(cursor_, line_end());
+      buffer_.erase_to_line_end();
       break;
     case ctrl('U'):
-      erase(line_begin(), cursor_);
+      buffer_.erase_to_line_begin();
       break;
-    case ctrl('W'): {
-      const std::size_t end = cursor_;
-      move_word(false);
-      erase(cursor_, end);
+    case ctrl('W'):
+      buffer_.erase_word_left();
       break;
-    }
     case ctrl('H'):
     case 0x7f:
-      erase(previous(cursor_), cursor_);
+      buffer_.erase_left();
       break;
     case ctrl('L'):
       clear_screen();
@@ -215,19 +206,19 @@ LineEditor::Outcome LineEditor::key(unsigned char byte) {
       complete();
       break;
     case ctrl('J'):
-      insert("\n");
+      buffer_.insert("\n");
       break;
     case ctrl('M'):
       return enter();
     case ctrl('C'):
-      result_ = {.end = LineEnd::dropped, .text = text_};
+      result_ = {.end = LineEnd::dropped, .text = buffer_.text()};
       return leave();
     case ctrl('D'):
-      if (line_begin() == line_end()) {
+      if (buffer_.line_is_empty()) {
         result_ = {.end = LineEnd::left, .text = {}};
         return leave();
       }
-      erase(cursor_, next(cursor_));
+      buffer_.erase_right();
       break;
     case 0x1b:
       return escape_sequence();
@@ -241,7 +232,7 @@ LineEditor::Outcome LineEditor::key(unsigned char byte) {
             character += static_cast<char>(tail);
           }
         }
-        insert(character);
+        buffer_.insert(character);
       }
   }
   return Outcome::go_on;
@@ -250,7 +241,11 @@ LineEditor::Outcome LineEditor::key(unsigned char byte) {
 LineEditor::Outcome LineEditor::escape_sequence() {
   const int first = read_byte(50);
   if (first == 'b' || first == 'f') {
-    move_word(first == 'f');
+    if (first == 'f') {
+      buffer_.move_word_right();
+    } else {
+      buffer_.move_word_left();
+    }
     return Outcome::go_on;
   }
   if (first == 0x7f || first == ctrl('H')) {
@@ -285,65 +280,34 @@ LineEditor::Outcome LineEditor::escape_sequence() {
     return key(found->same_as);
   }
   if (sequence == "3~") {
-    erase(cursor_, next(cursor_));
+    buffer_.erase_right();
   } else if (sequence == "200~") {
     paste();
   } else if (sequence == "1;5C" || sequence == "1;3C") {
-    move_word(true);
+    buffer_.move_word_right();
   } else if (sequence == "1;5D" || sequence == "1;3D") {
-    move_word(false);
+    buffer_.move_word_left();
   }
   return Outcome::go_on;
 }
 
 LineEditor::Outcome LineEditor::enter() {
-  if (options_.unfinished && options_.unfinished(text_)) {
-    cursor_ = text_.size();
-    insert("\n");
+  if (options_.unfinished && options_.unfinished(buffer_.text())) {
+    buffer_.move_to_end();
+    buffer_.insert("\n");
     return Outcome::go_on;
   }
-  history_.add(text_);
-  result_ = {.end = LineEnd::submitted, .text = text_};
+  history_.add(buffer_.text());
+  result_ = {.end = LineEnd::submitted, .text = buffer_.text()};
   return leave();
 }
 
 LineEditor::Outcome LineEditor::leave() {
-  cursor_ = text_.size();
-  draw_text(options_.prompt, text_, cursor_, false);
+  buffer_.move_to_end();
+  draw_text(options_.prompt, buffer_.text(), buffer_.cursor(), false);
   print("\n");
   flush();
   return Outcome::done;
-}
-
-void LineEditor::insert(std::string_view text) {
-  if (text_.size() + text.size() > kMaxText) {
-    return;
-  }
-  text_.insert(cursor_, text);
-  cursor_ += text.size();
-}
-
-void LineEditor::erase(std::size_t from, std::size_t to) {
-  text_.erase(from, to - from);
-  cursor_ = from;
-}
-
-void LineEditor::move_word(bool right) {
-  if (right) {
-    while (cursor_ < text_.size() && !is_word_byte(text_[cursor_])) {
-      ++cursor_;
-    }
-    while (cursor_ < text_.size() && is_word_byte(text_[cursor_])) {
-      ++cursor_;
-    }
-    return;
-  }
-  while (cursor_ > 0 && !is_word_byte(text_[cursor_ - 1])) {
-    --cursor_;
-  }
-  while (cursor_ > 0 && is_word_byte(text_[cursor_ - 1])) {
-    --cursor_;
-  }
 }
 
 void LineEditor::recall(int step) {
@@ -352,16 +316,15 @@ void LineEditor::recall(int step) {
     return;
   }
   if (history_at_ == lines.size()) {
-    draft_ = text_;
+    draft_ = buffer_.text();
   }
   history_at_ = step < 0 ? history_at_ - 1 : history_at_ + 1;
-  text_ = history_at_ == lines.size() ? draft_ : lines[history_at_];
-  cursor_ = text_.size();
+  buffer_.assign(history_at_ == lines.size() ? draft_ : lines[history_at_]);
 }
 
 void LineEditor::paste() {
   std::string pasted;
-  while (pasted.size() < kMaxText && !pasted.ends_with(kPasteEnd)) {
+  while (pasted.size() < EditBuffer::kMaxBytes && !pasted.ends_with(kPasteEnd)) {
     const int byte = read_byte(2000);
     if (byte < 0) {
       break;
@@ -371,7 +334,7 @@ void LineEditor::paste() {
   if (pasted.ends_with(kPasteEnd)) {
     pasted.resize(pasted.size() - kPasteEnd.size());
   }
-  insert(normalised_line_ends(std::move(pasted)));
+  buffer_.insert(normalised_line_ends(std::move(pasted)));
 }
 
 void LineEditor::search() {
@@ -407,18 +370,21 @@ void LineEditor::search() {
       found.clear();
       look(history_.lines().size());
     } else {
-      text_ = found.empty() ? text_ : found;
-      cursor_ = text_.size();
+      if (found.empty()) {
+        buffer_.move_to_end();
+      } else {
+        buffer_.assign(found);
+      }
       return;
     }
   }
 }
 
 void LineEditor::complete() {
-  if (!options_.complete || cursor_ != text_.size()) {
+  if (!options_.complete || !buffer_.at_end()) {
     return;
   }
-  const std::vector<std::string> words = options_.complete(text_);
+  const std::vector<std::string> words = options_.complete(buffer_.text());
   if (words.empty()) {
     return;
   }
@@ -427,12 +393,10 @@ void LineEditor::complete() {
     common.resize(
         static_cast<std::size_t>(std::ranges::mismatch(common, word).in1 - common.begin()));
   }
-  const std::size_t blank = text_.find_last_of(" \n");
+  const std::size_t blank = buffer_.text().find_last_of(" \n");
   const std::size_t begin = blank == std::string::npos ? 0 : blank + 1;
-  if (common.size() > text_.size() - begin || words.size() == 1) {
-    text_.replace(begin, std::string::npos,
-                  common + (words.size() == 1 && !common.ends_with('/') ? " " : ""));
-    cursor_ = text_.size();
+  if (common.size() > buffer_.text().size() - begin || words.size() == 1) {
+    buffer_.replace_from(begin, common + (words.size() == 1 && !common.ends_with('/') ? " " : ""));
     return;
   }
   print("\n");
@@ -456,12 +420,11 @@ void LineEditor::edit_outside() {
   pause_terminal_modes();
   print("\n");
   flush();
-  const auto edited = edit_text(options_.editor, text_);
+  const auto edited = edit_text(options_.editor, buffer_.text());
   resume_terminal_modes();
   print(kPasteOn);
   if (edited) {
-    text_ = *edited;
-    cursor_ = text_.size();
+    buffer_.assign(*edited);
   }
   forget_drawing();
 }
@@ -471,39 +434,8 @@ void LineEditor::clear_screen() {
   forget_drawing();
 }
 
-std::size_t LineEditor::line_begin() const {
-  const std::size_t at = cursor_ == 0 ? std::string::npos : text_.rfind('\n', cursor_ - 1);
-  return at == std::string::npos ? 0 : at + 1;
-}
-
-std::size_t LineEditor::line_end() const {
-  return std::min(text_.find('\n', cursor_), text_.size());
-}
-
-std::size_t LineEditor::previous(std::size_t at) const {
-  if (at == 0) {
-    return 0;
-  }
-  --at;
-  while (at > 0 && (static_cast<unsigned char>(text_[at]) & 0xc0) == 0x80) {
-    --at;
-  }
-  return at;
-}
-
-std::size_t LineEditor::next(std::size_t at) const {
-  if (at >= text_.size()) {
-    return text_.size();
-  }
-  ++at;
-  while (at < text_.size() && (static_cast<unsigned char>(text_[at]) & 0xc0) == 0x80) {
-    ++at;
-  }
-  return at;
-}
-
 void LineEditor::redraw() {
-  draw_text(options_.prompt, text_, cursor_, text_.empty());
+  draw_text(options_.prompt, buffer_.text(), buffer_.cursor(), buffer_.text().empty());
 }
 
 void LineEditor::draw_text(const std::string& prompt, const std::string& text, std::size_t cursor,

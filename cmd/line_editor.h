@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cmd/edit_buffer.h"
 #include "cmd/history.h"
 #include "cmd/signals.h"
 
@@ -53,9 +54,6 @@ class LineEditor {
   Outcome escape_sequence();
   Outcome enter();
   Outcome leave();
-  void insert(std::string_view text);
-  void erase(std::size_t from, std::size_t to);
-  void move_word(bool right);
   void recall(int step);
   void paste();
   void search();
@@ -68,18 +66,13 @@ class LineEditor {
                  bool placeholder);
   void forget_drawing() { cursor_row_ = 0; }
 
-  std::size_t line_begin() const;
-  std::size_t line_end() const;
-  std::size_t previous(std::size_t at) const;
-  std::size_t next(std::size_t at) const;
   LineResult read_keys();
   int read_byte(int timeout_ms = -1);
 
   LineEditorOptions options_;
   std::optional<TerminalModes> modes_;  ///< from the first input to the end of the session
   History& history_;
-  std::string text_;
-  std::size_t cursor_ = 0;
+  EditBuffer buffer_;
   std::size_t history_at_ = 0;
   std::string draft_;           ///< what was typed before history was recalled
   std::size_t cursor_row_ = 0;  ///< row of the cursor below the prompt's first row, as drawn

@@ -30,7 +30,6 @@ TransferRun::TransferRun(HttpClient& http, const DownloadSource& source,
                          PartialFile& file, ChunkMap& map)
     : http_(http),
       source_(source),
-      options_(options),
       observer_(observer),
       tuning_(http.settings().tuning),
       file_(file),

@@ -62,7 +62,6 @@ class TransferRun : private ConnectionOwner {
 
   HttpClient& http_;
   const DownloadSource& source_;
-  const DownloadOptions& options_;
   const DownloadObserver& observer_;
   const TransferTuning& tuning_;
   PartialFile& file_;
