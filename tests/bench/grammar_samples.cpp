@@ -33,11 +33,12 @@ using lm::grammar::TokenTrie;
 using nlohmann::json;
 
 constexpr std::size_t kMostFreeTokens = 40;  // sampled; then the text is brought to an end
-constexpr std::size_t kMaxSearch = 20'000;   // positions looked at for an end
+constexpr std::size_t kMaxSearch = 50'000;   // positions looked at for an end
 
 /// The shortest text that completes what was read, found breadth first over the automaton's
-/// positions; nothing when there is none.
-std::optional<std::string> shortest_end(Grammar& grammar, lm::grammar::ConfigId from) {
+/// positions; nothing when there is none. Without `any_byte` only visible ASCII is tried.
+std::optional<std::string> shortest_end(Grammar& grammar, lm::grammar::ConfigId from,
+                                        bool any_byte) {
   struct Step {
     lm::grammar::ConfigId config;
     std::size_t before;
@@ -55,14 +56,13 @@ std::optional<std::string> shortest_end(Grammar& grammar, lm::grammar::ConfigId 
       return std::string(text.rbegin(), text.rend());
     }
     machine.budget().start_phase();
-    // Digits and letters first, white space last: of texts of one length the plainest.
-    for (const auto& [first, end] : {std::pair(0x21, 0x7F), std::pair(0x80, 0x100),
-                                     std::pair(0x20, 0x21), std::pair(0, 0x20)}) {
-      for (int byte = first; byte < end; ++byte) {
-        const auto next = machine.step(steps[at].config, static_cast<std::uint8_t>(byte));
-        if (next != lm::grammar::kStuck && seen.insert(next).second) {
-          steps.push_back({next, at, static_cast<char>(byte)});
-        }
+    for (int byte = any_byte ? 0 : 0x21; byte < (any_byte ? 0x100 : 0x7F); ++byte) {
+      if (!any_byte && byte == '\\') {
+        continue;
+      }
+      const auto next = machine.step(steps[at].config, static_cast<std::uint8_t>(byte));
+      if (next != lm::grammar::kStuck && seen.insert(next).second) {
+        steps.push_back({next, at, static_cast<char>(byte)});
       }
     }
   }
@@ -164,7 +164,10 @@ int main(int argc, char** argv) {
           ended = constraint.is_finished();
         }
         if (!ended && problem.empty()) {
-          const auto end = shortest_end(**grammar, constraint.position());
+          auto end = shortest_end(**grammar, constraint.position(), false);
+          if (!end) {
+            end = shortest_end(**grammar, constraint.position(), true);
+          }
           text += end.value_or("");
           problem = end ? "" : "no end";
         }
