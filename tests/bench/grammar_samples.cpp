@@ -33,12 +33,12 @@ using lm::grammar::TokenTrie;
 using nlohmann::json;
 
 constexpr std::size_t kMostFreeTokens = 40;  // sampled; then the text is brought to an end
-constexpr std::size_t kMaxSearch = 50'000;   // positions looked at for an end
+constexpr std::size_t kMaxSearch = 4'000;    // positions looked at for an end
 
 /// The shortest text that completes what was read, found breadth first over the automaton's
 /// positions; nothing when there is none. Without `any_byte` only visible ASCII is tried.
-std::optional<std::string> shortest_end(Grammar& grammar, lm::grammar::ConfigId from,
-                                        bool any_byte) {
+std::optional<std::string> shortest_end(Grammar& grammar, lm::grammar::ConfigId from, bool any_byte,
+                                        bool& exhausted) {
   struct Step {
     lm::grammar::ConfigId config;
     std::size_t before;
@@ -66,6 +66,7 @@ std::optional<std::string> shortest_end(Grammar& grammar, lm::grammar::ConfigId 
       }
     }
   }
+  exhausted = steps.size() < kMaxSearch;
   return std::nullopt;
 }
 
@@ -164,11 +165,16 @@ int main(int argc, char** argv) {
           ended = constraint.is_finished();
         }
         if (!ended && problem.empty()) {
-          auto end = shortest_end(**grammar, constraint.position(), false);
+          bool dead_end = false;
+          auto end = shortest_end(**grammar, constraint.position(), false, dead_end);
           if (!end) {
-            end = shortest_end(**grammar, constraint.position(), true);
+            end = shortest_end(**grammar, constraint.position(), true, dead_end);
           }
           text += end.value_or("");
+          if (!end && !dead_end) {  // there may be one further away
+            out["cut"] = out.value("cut", 0) + 1;
+            continue;
+          }
           problem = end ? "" : "no end";
         }
         if (problem.empty()) {
