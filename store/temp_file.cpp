@@ -23,7 +23,8 @@ std::int64_t now_ns() {
 
 Result<TempFile> TempFile::create(const Folder& tmp) {
   static std::atomic<unsigned> counter{0};
-  constexpr int kTries = 16;  // a name may be left from a process that had our pid
+  // A name may be left from a process that had our pid; a clean-up may take a file before its lock.
+  constexpr int kTries = 16;
   for (int i = 0;; ++i) {
     std::string name = fmt::format("{}-{:x}-{}", ::getpid(), now_ns(), counter.fetch_add(1));
     auto fd = create_new(tmp, name);
@@ -34,8 +35,18 @@ Result<TempFile> TempFile::create(const Folder& tmp) {
       return std::unexpected(std::move(fd).error());
     }
     TempFile file(tmp, std::move(name), std::move(*fd));
-    LM_CHECK(lock_descriptor(file.fd(), LockKind::exclusive, false, file.subject()));
-    return file;
+    LM_TRY(const bool locked,
+           lock_descriptor(file.fd(), LockKind::exclusive, false, file.subject()));
+    LM_TRY(const FileState state, file_state(file.fd(), file.subject()));
+    if (locked && state.n_links > 0) {
+      return file;
+    }
+    if (i >= kTries) {
+      return std::unexpected(Error{.code = ErrorCode::io,
+                                   .subject = file.subject(),
+                                   .problem = "new files are removed as soon as they are made",
+                                   .hint = "is another program cleaning this folder?"});
+    }
   }
 }
 
