@@ -27,28 +27,39 @@ SchemaExpander::SchemaExpander(SchemaLanguage& language, Lexer& lexer)
   colon_ = lexeme(true, U':', true);
   space_ = lexer.text(space);
 
-  // How numbers are written: bounded digits, at most two zeros at a fraction's end.
+  // How numbers are written: bounded digits, at most two zeros at a fraction's end. Readers hold
+  // numbers as doubles, so what stands before and behind the point must fit into one together, or a
+  // number with a fraction would be an integer to them.
   const NodeId digit = pool.set(CodeSet::range(U'0', U'9'));
   const NodeId nonzero = pool.set(CodeSet::range(U'1', U'9'));
   const NodeId zero = pool.literal(U"0");
   const NodeId point = pool.literal(U".");
-  const NodeId whole =
-      pool.concat(pool.optional(pool.literal(U"-")),
-                  pool.alt({zero, pool.concat(nonzero, pool.repeat(digit, 0, 63))}));
-  const NodeId fraction =
-      pool.concat(point, pool.alt({pool.repeat(zero, 1, 2),
-                                   pool.concat(pool.repeat(digit, 0, 31),
-                                               pool.concat(nonzero, pool.repeat(zero, 0, 2)))}));
+  const NodeId minus = pool.optional(pool.literal(U"-"));
+  const auto whole_of = [&](std::uint32_t digits) {
+    return pool.concat(nonzero, pool.repeat(digit, 0, digits - 1));
+  };
+  const auto fraction_of = [&](std::uint32_t digits) {
+    return pool.concat(point, pool.concat(pool.repeat(digit, 0, digits - 1),
+                                          pool.concat(nonzero, pool.repeat(zero, 0, 2))));
+  };
+  const NodeId no_fraction = pool.optional(pool.concat(point, pool.repeat(zero, 1, 2)));
+  const NodeId with_fraction = pool.concat(minus, pool.alt({
+                                                      pool.concat(zero, fraction_of(32)),
+                                                      pool.concat(whole_of(1), fraction_of(15)),
+                                                      pool.concat(whole_of(3), fraction_of(12)),
+                                                      pool.concat(whole_of(9), fraction_of(6)),
+                                                      pool.concat(whole_of(13), fraction_of(2)),
+                                                  }));
+  const NodeId whole = pool.concat(minus, pool.alt({zero, whole_of(64)}));
   CodeSet e = CodeSet::single(U'e');
   e.add(CodeSet::single(U'E'));
   CodeSet sign = CodeSet::single(U'+');
   sign.add(CodeSet::single(U'-'));
-  number_style_ = pool.concat(whole, pool.optional(fraction));
-  // Readers divide doubles: what they can't hold exactly they would judge otherwise.
-  const NodeId short_whole =
-      pool.concat(pool.optional(pool.literal(U"-")),
-                  pool.alt({zero, pool.concat(nonzero, pool.repeat(digit, 0, 14))}));
-  short_style_ = pool.concat(short_whole, pool.optional(fraction));
+  number_style_ = pool.alt({pool.concat(whole, no_fraction), with_fraction});
+  // Under multipleOf they divide doubles too: what they can't hold exactly they would judge
+  // otherwise.
+  const NodeId short_whole = pool.concat(minus, pool.alt({zero, whole_of(15)}));
+  short_style_ = pool.alt({pool.concat(short_whole, no_fraction), with_fraction});
   integer_style_ = pool.concat(whole, pool.optional(pool.literal(U".0")));
   exponent_style_ =
       pool.concat(number_style_, pool.concat(pool.set(e), pool.concat(pool.optional(pool.set(sign)),

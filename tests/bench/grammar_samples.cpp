@@ -6,13 +6,18 @@
 // SCHEMAS.json is a list of {"name", "schema"}. Prints one JSON object a line: {"index", "name",
 // "texts"}, with "warning" (pointer and problem) for schemas that lm names a keyword of, "skipped"
 // for those that nothing satisfies, "failed" for texts that can't be brought to an end. A text is
-// up to 40 tokens sampled at temperature 2, and then, unless it has ended, its shortest end.
+// up to 40 tokens sampled at temperature 2, and then, unless it has ended, an end that is
+// looked for.
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <optional>
+#include <queue>
 #include <random>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -33,40 +38,119 @@ using lm::grammar::TokenTrie;
 using nlohmann::json;
 
 constexpr std::size_t kMostFreeTokens = 40;  // sampled; then the text is brought to an end
-constexpr std::size_t kMaxSearch = 4'000;    // positions looked at for an end
+constexpr std::size_t kMaxSearch = 20'000;   // positions looked at for an end
+constexpr int kByteOfString = 6;             // cost: strings that differ multiply positions
 
-/// The shortest text that completes what was read, found breadth first over the automaton's
-/// positions; nothing when there is none. Without `any_byte` only visible ASCII is tried.
-std::optional<std::string> shortest_end(Grammar& grammar, lm::grammar::ConfigId from, bool any_byte,
+/// Every string and scalar that stands in a schema, as JSON writes it: names and values that texts
+/// may have to hold.
+void collect_words(const json& schema, std::vector<std::string>& words) {
+  if (schema.is_object()) {
+    for (const auto& [key, value] : schema.items()) {
+      words.push_back(json(key).dump());
+      collect_words(value, words);
+    }
+  } else if (schema.is_array()) {
+    for (const json& item : schema) {
+      collect_words(item, words);
+    }
+  } else {
+    words.push_back(schema.dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+}
+
+/// What an end is put together from, with what it costs: closing is cheap, the schema's own words
+/// are next, opening is dear.
+struct Word {
+  std::string text;
+  int cost;
+};
+
+/// One list after the other is tried: JSON's structure and the schema's words, visible ASCII too,
+/// any byte.
+std::vector<std::vector<Word>> end_alphabets(const json& schema) {
+  std::vector<std::string> names;
+  collect_words(schema, names);
+  std::ranges::sort(names);
+  names.erase(std::ranges::unique(names).begin(), names.end());
+  std::vector<Word> words = {{"}", 0}, {"]", 0}, {":", 0}, {"\"", 1}, {",", 1}, {"0", 2}, {"1", 2}};
+  for (std::string& name : names) {
+    words.push_back({std::move(name), 2});
+  }
+  for (const char c : std::string_view("23456789-.a@/TZ")) {
+    words.push_back({std::string(1, c), 4});
+  }
+  words.push_back({"[", 8});
+  words.push_back({"{", 8});
+  std::vector<std::vector<Word>> lists(3, words);
+  for (int byte = 0; byte <= 0xFF; ++byte) {
+    const Word word = {std::string(1, static_cast<char>(byte)), 4};
+    if (byte > 0x20 && byte < 0x7F) {
+      lists[1].push_back(word);
+    }
+    lists[2].push_back(word);
+  }
+  return lists;
+}
+
+/// Whether a text ends inside a string.
+bool in_string(std::string_view text) {
+  bool inside = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (inside && text[i] == '\\') {
+      ++i;  // whatever is escaped
+    } else if (text[i] == '"') {
+      inside = !inside;
+    }
+  }
+  return inside;
+}
+
+/// The cheapest text that completes what was read, found over the automaton's positions; nothing
+/// when there is none.
+std::optional<std::string> cheapest_end(Grammar& grammar, lm::grammar::ConfigId from,
+                                        bool in_string, const std::vector<Word>& words,
                                         bool& exhausted) {
   struct Step {
     lm::grammar::ConfigId config;
     std::size_t before;
-    char byte;
+    const Word* word;
+    bool in_string;
   };
-  std::vector<Step> steps = {{from, 0, 0}};
+  std::vector<Step> steps = {{from, 0, nullptr, in_string}};
   std::unordered_set<lm::grammar::ConfigId> seen = {from};
+  using Place = std::pair<int, std::size_t>;  // cost so far, step; of equal costs the older one
+  std::priority_queue<Place, std::vector<Place>, std::greater<>> open;
+  open.push({0, 0});
   lm::grammar::Machine& machine = grammar.machine();
-  for (std::size_t at = 0; at < steps.size() && at < kMaxSearch; ++at) {
+  while (!open.empty() && steps.size() < kMaxSearch) {
+    const auto [cost, at] = open.top();
+    open.pop();
     if (machine.complete(steps[at].config)) {
-      std::string text;
+      std::vector<const Word*> way;
       for (std::size_t back = at; back != 0; back = steps[back].before) {
-        text.push_back(steps[back].byte);
+        way.push_back(steps[back].word);
       }
-      return std::string(text.rbegin(), text.rend());
+      std::string text;
+      for (auto word = way.rbegin(); word != way.rend(); ++word) {
+        text += (*word)->text;
+      }
+      return text;
     }
     machine.budget().start_phase();
-    for (int byte = any_byte ? 0 : 0x21; byte < (any_byte ? 0x100 : 0x7F); ++byte) {
-      if (!any_byte && byte == '\\') {
-        continue;
+    for (const Word& word : words) {
+      auto next = steps[at].config;
+      for (std::size_t i = 0; i < word.text.size() && next != lm::grammar::kStuck; ++i) {
+        next = machine.step(next, static_cast<std::uint8_t>(word.text[i]));
       }
-      const auto next = machine.step(steps[at].config, static_cast<std::uint8_t>(byte));
       if (next != lm::grammar::kStuck && seen.insert(next).second) {
-        steps.push_back({next, at, static_cast<char>(byte)});
+        const bool quote = word.text == "\"";
+        const bool inside = steps[at].in_string;
+        open.push({cost + (inside && !quote ? kByteOfString : word.cost), steps.size()});
+        steps.push_back({next, at, &word, inside != quote});
       }
     }
   }
-  exhausted = steps.size() < kMaxSearch;
+  exhausted = open.empty();
   return std::nullopt;
 }
 
@@ -128,6 +212,7 @@ int main(int argc, char** argv) {
   for (std::size_t index = 0; index < cases.size(); ++index) {
     json out = {{"index", index}, {"name", cases[index]["name"]}, {"texts", json::array()}};
     const std::string schema = cases[index]["schema"].dump();
+    const auto alphabets = end_alphabets(cases[index]["schema"]);
     auto grammar = Grammar::from_schema(schema);
     if (!grammar) {
       out["skipped"] = grammar.error().subject + " " + grammar.error().problem;
@@ -166,9 +251,10 @@ int main(int argc, char** argv) {
         }
         if (!ended && problem.empty()) {
           bool dead_end = false;
-          auto end = shortest_end(**grammar, constraint.position(), false, dead_end);
-          if (!end) {
-            end = shortest_end(**grammar, constraint.position(), true, dead_end);
+          std::optional<std::string> end;
+          for (std::size_t i = 0; i < alphabets.size() && !end; ++i) {
+            end = cheapest_end(**grammar, constraint.position(), in_string(text), alphabets[i],
+                               dead_end);
           }
           text += end.value_or("");
           if (!end && !dead_end) {  // there may be one further away
