@@ -273,24 +273,53 @@ struct TransferLoop::Impl {
       done.push_back({transfer, code});
     }
   }
+  void open() {
+    multi = curl_multi_init();
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 32L);
+  }
+  void close() {
+    for (Transfer* transfer : std::exchange(running, {})) {
+      curl_multi_remove_handle(multi, transfer->impl_->easy);
+    }
+    curl_multi_cleanup(multi);
+  }
+  /// After an error of the multi handle itself (want of memory): nothing in it goes on by itself.
+  void give_up() {
+    for (Transfer* transfer : std::exchange(running, {})) {
+      curl_multi_remove_handle(multi, transfer->impl_->easy);
+      done.push_back({transfer, CURLE_OUT_OF_MEMORY});
+    }
+  }
+  void perform() {
+    int left = 0;
+    const CURLMcode code = curl_multi_perform(multi, &left);
+    collect();
+    if (code != CURLM_OK) {
+      give_up();
+    }
+  }
 };
 
 TransferLoop::TransferLoop() : impl_(std::make_unique<Impl>()) {
   init_curl();
-  impl_->multi = curl_multi_init();
-  curl_multi_setopt(impl_->multi, CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
-  curl_multi_setopt(impl_->multi, CURLMOPT_MAXCONNECTS, 32L);
+  impl_->open();
 }
 
 TransferLoop::~TransferLoop() {
-  for (Transfer* transfer : impl_->running) {
-    curl_multi_remove_handle(impl_->multi, transfer->impl_->easy);
-  }
-  curl_multi_cleanup(impl_->multi);
+  impl_->close();
+}
+
+void TransferLoop::renew() {
+  impl_->close();
+  impl_->open();
 }
 
 void TransferLoop::add(Transfer& transfer) {
-  curl_multi_add_handle(impl_->multi, transfer.impl_->easy);
+  if (curl_multi_add_handle(impl_->multi, transfer.impl_->easy) != CURLM_OK) {
+    impl_->done.push_back({&transfer, CURLE_OUT_OF_MEMORY});
+    return;
+  }
   impl_->running.push_back(&transfer);
 }
 
@@ -302,13 +331,10 @@ void TransferLoop::remove(Transfer& transfer) {
 }
 
 void TransferLoop::poll(std::chrono::milliseconds wait) {
-  int running = 0;
-  curl_multi_perform(impl_->multi, &running);
-  impl_->collect();
+  impl_->perform();
   if (impl_->done.empty()) {
     curl_multi_poll(impl_->multi, nullptr, 0, static_cast<int>(wait.count()), nullptr);
-    curl_multi_perform(impl_->multi, &running);
-    impl_->collect();
+    impl_->perform();
   }
 }
 
@@ -376,6 +402,7 @@ Result<HttpResponse> HttpClient::fetch_once(const HttpRequest& request) {
     }
     if (silent || now - start > kWholeAnswerDeadline) {
       loop_.remove(transfer);
+      loop_.renew();  // what made it silent may be a connection that is kept
       return std::unexpected(Error{
           .code = ErrorCode::network,
           .subject = request.url.for_display(),

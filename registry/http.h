@@ -106,6 +106,8 @@ class TransferLoop {
   void add(Transfer& transfer);
   /// Ends the transfer if it still runs. Its sink gets no more calls.
   void remove(Transfer& transfer);
+  /// Ends every transfer and closes the connections that are kept for reuse.
+  void renew();
   /// Moves bytes; waits at most `wait` for something to happen.
   void poll(std::chrono::milliseconds wait);
   /// The next transfer that ended; it is already removed. Call until it gives nothing.
