@@ -27,9 +27,7 @@ SchemaExpander::SchemaExpander(SchemaLanguage& language, Lexer& lexer)
   colon_ = lexeme(true, U':', true);
   space_ = lexer.text(space);
 
-  // How numbers are written: bounded digits, at most two zeros at a fraction's end. Readers hold
-  // numbers as doubles, so what stands before and behind the point must fit into one together, or a
-  // number with a fraction would be an integer to them.
+  // How numbers are written: bounded digits, at most two zeros at a fraction's end.
   const NodeId digit = pool.set(CodeSet::range(U'0', U'9'));
   const NodeId nonzero = pool.set(CodeSet::range(U'1', U'9'));
   const NodeId zero = pool.literal(U"0");
@@ -43,23 +41,27 @@ SchemaExpander::SchemaExpander(SchemaLanguage& language, Lexer& lexer)
                                           pool.concat(nonzero, pool.repeat(zero, 0, 2))));
   };
   const NodeId no_fraction = pool.optional(pool.concat(point, pool.repeat(zero, 1, 2)));
-  const NodeId with_fraction = pool.concat(minus, pool.alt({
-                                                      pool.concat(zero, fraction_of(32)),
-                                                      pool.concat(whole_of(1), fraction_of(15)),
-                                                      pool.concat(whole_of(3), fraction_of(12)),
-                                                      pool.concat(whole_of(9), fraction_of(6)),
-                                                      pool.concat(whole_of(13), fraction_of(2)),
-                                                  }));
   const NodeId whole = pool.concat(minus, pool.alt({zero, whole_of(64)}));
+  // Readers hold numbers as doubles. Where a schema tells numbers apart, those with a fraction have
+  // at most the 15 digits that a double keeps, or they would be other numbers to a reader, even
+  // integers; 16 for seconds with microseconds.
+  constexpr std::uint32_t kDoubleDigits = 15;
+  std::vector<NodeId> exact = {pool.concat(zero, fraction_of(32)),
+                               pool.concat(whole_of(10), fraction_of(6))};
+  for (std::uint32_t digits = 1; digits < kDoubleDigits; ++digits) {
+    exact.push_back(pool.concat(whole_of(digits), fraction_of(kDoubleDigits - digits)));
+  }
+  const NodeId exact_fraction = pool.concat(minus, pool.alt(std::move(exact)));
   CodeSet e = CodeSet::single(U'e');
   e.add(CodeSet::single(U'E'));
   CodeSet sign = CodeSet::single(U'+');
   sign.add(CodeSet::single(U'-'));
-  number_style_ = pool.alt({pool.concat(whole, no_fraction), with_fraction});
+  number_style_ = pool.concat(whole, pool.alt({no_fraction, fraction_of(32)}));
+  exact_style_ = pool.alt({pool.concat(whole, no_fraction), exact_fraction});
   // Under multipleOf they divide doubles too: what they can't hold exactly they would judge
   // otherwise.
-  const NodeId short_whole = pool.concat(minus, pool.alt({zero, whole_of(15)}));
-  short_style_ = pool.alt({pool.concat(short_whole, no_fraction), with_fraction});
+  const NodeId short_whole = pool.concat(minus, pool.alt({zero, whole_of(kDoubleDigits)}));
+  short_style_ = pool.alt({pool.concat(short_whole, no_fraction), exact_fraction});
   integer_style_ = pool.concat(whole, pool.optional(pool.literal(U".0")));
   exponent_style_ =
       pool.concat(number_style_, pool.concat(pool.set(e), pool.concat(pool.optional(pool.set(sign)),
@@ -104,7 +106,7 @@ const SchemaExpander::ValueLexemes& SchemaExpander::lexemes(ExprId id) {
   } else if (n.number == language_.algebra().any_integer()) {
     scalars.push_back(integer_style_);
   } else if (n.number != RegexPool::kNone) {
-    scalars.push_back(pool.both({n.number, pool.divides(n.number) ? short_style_ : number_style_}));
+    scalars.push_back(pool.both({n.number, pool.divides(n.number) ? short_style_ : exact_style_}));
   }
   ValueLexemes& out = at->second;
   out.scalar = lexer_.text(pool.alt(std::move(scalars)));

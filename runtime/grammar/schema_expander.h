@@ -101,7 +101,7 @@ class SchemaExpander : public Expander {
 
   SchemaLanguage& language_;
   Lexer& lexer_;
-  NodeId number_style_, short_style_, integer_style_, exponent_style_;
+  NodeId number_style_, exact_style_, short_style_, integer_style_, exponent_style_;
   ByteState open_array_, close_array_, close_array_after_;
   ByteState open_object_, close_object_, close_object_after_;
   ByteState comma_, colon_, space_;
