@@ -238,9 +238,16 @@ Error Transfer::error(int curl_code) const {
       error.hint = "set SSL_CERT_FILE to a file that holds your organisation's certificate";
       break;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
       error.code = ErrorCode::protocol;
       break;
+    case CURLE_UNSUPPORTED_PROTOCOL: {
+      // The answer is no HTTP. On a connection that was used before it may be the rest of an answer
+      // that was longer than its length said; a fresh connection tells.
+      long fresh_connections = 0;
+      curl_easy_getinfo(impl_->easy, CURLINFO_NUM_CONNECTS, &fresh_connections);
+      error.code = fresh_connections > 0 ? ErrorCode::protocol : ErrorCode::network;
+      break;
+    }
     default:
       break;
   }

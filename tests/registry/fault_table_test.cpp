@@ -181,6 +181,13 @@ std::vector<Mode> api_modes() {
       {"tree: next page on no address",
        {with_headers(false, kForever, {{"Link", "<ftp://x/>; rel=\"next\""}}, "/tree/")},
        ErrorCode::protocol});
+  modes.push_back({"tree: the rest of a long answer comes as the next one's beginning",
+                   {{.kind = Kind::late_rest,
+                     .times = 1,
+                     .cdn = false,
+                     .target = "/api/models/u/r",
+                     .after_bytes = 16}},
+                   ErrorCode::protocol});
   modes.push_back(
       {"60 KiB of header", {with_headers(false, 2, {{"X-Pad", std::string(60'000, 'x')}})}});
   modes.push_back({"2 MiB of header",
@@ -344,6 +351,10 @@ std::vector<Mode> cdn_modes() {
   modes.push_back({"CDN: more bytes than asked for", {cdn(Kind::long_body, 3)}, {}, 3});
   modes.push_back({"CDN: a length of a thousandth",
                    {with_headers(true, 3, {{"Content-Length", "16777"}})},
+                   {},
+                   3});
+  modes.push_back({"CDN: the rest of a long answer comes as the next one's beginning",
+                   {{.kind = Kind::late_rest, .times = 3, .after_bytes = 16777}},
                    {},
                    3});
   modes.push_back({"CDN: a length of 2^63 and the connection ends",

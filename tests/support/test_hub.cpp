@@ -626,6 +626,9 @@ void TestHub::State::serve(const ServerRequest& request, Wire& wire, bool cdn) {
       answer.headers[name] = value;
     }
   }
+  if (is(Fault::Kind::late_rest)) {
+    answer.headers["Content-Length"] = fmt::format("{}", fault->after_bytes);
+  }
   std::string text = fmt::format("HTTP/1.1 {} X\r\n", answer.status);
   for (const auto& [name, value] : answer.headers) {
     text += fmt::format("{}: {}\r\n", name, value);
@@ -660,6 +663,10 @@ void TestHub::State::serve(const ServerRequest& request, Wire& wire, bool cdn) {
       if (options.bytes_per_second > 0) {
         block = std::min(block, std::max<std::uint64_t>(1, options.bytes_per_second / 20));
       }
+    }
+    if (is(Fault::Kind::late_rest) && sent <= fault->after_bytes) {
+      block = sent < fault->after_bytes ? std::min(block, fault->after_bytes - sent) : block;
+      alive = sent < fault->after_bytes || wire.sleep_ms(100);
     }
     if (is(Fault::Kind::drip)) {
       block = std::min<std::uint64_t>(block, 1024);

@@ -45,6 +45,7 @@ struct Fault {
     web_page,      ///< 200 with HTML
     headers,       ///< `headers` replace the answer's own; Content-Length too
     long_body,     ///< 64 KiB more than the range, and a Content-Length that says so
+    late_rest,     ///< a Content-Length of `after_bytes`, so many bytes, and after a pause the rest
     drip,          ///< a KiB at a time, with pauses
     garbage,       ///< bytes that are no HTTP, then the end
     linked_etag,   ///< resolve names another X-Linked-ETag
