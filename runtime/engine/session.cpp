@@ -1,7 +1,6 @@
 #include "runtime/engine/session.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <unordered_set>
 
@@ -13,24 +12,15 @@
 #include "runtime/kv/state_pool.h"
 #include "runtime/model/architecture.h"
 #include "runtime/model/forward.h"
-#include "runtime/plan/memory_plan.h"
+#include "runtime/plan/work_bytes.h"
 
 namespace lm {
 namespace {
 
-constexpr std::array<std::uint32_t, 14> kBuckets = {1,   2,   4,   8,    16,   32,   64,
-                                                    128, 256, 512, 1024, 2048, 4096, 8192};
 constexpr std::uint32_t kMaxBatch = 512;
-/// Rows of one run of the head. 32 rows of a 128 k vocabulary are 16 MiB of logits; more rows gain
-/// nothing, because a prompt needs one.
-constexpr std::uint32_t kMaxHeadRows = 32;
 /// A slab of about this size keeps the number of allocations small without claiming much more than
 /// is used.
 constexpr std::uint64_t kSlabBytes = 16u << 20;
-
-std::uint32_t bucket_for(std::uint32_t rows) {
-  return *std::lower_bound(kBuckets.begin(), kBuckets.end() - 1, rows);
-}
 
 /// One plan compiled on its devices.
 struct CompiledPlan {
@@ -57,21 +47,21 @@ struct Session::Impl {
   std::uint16_t n_device() const { return static_cast<std::uint16_t>(model->devices().size()); }
   Backend& device(std::uint16_t d) const { return *model->devices()[d]; }
 
+  ForwardInputs forward_inputs() const {
+    return {.hparams = model->hparams(),
+            .file = model->file(),
+            .weights = model->weights(),
+            .placement = options.placement,
+            .kv = kv,
+            .n_ctx = options.n_ctx == 0 ? model->hparams().n_ctx_train : options.n_ctx,
+            .pooled = model->hparams().pooling != Pooling::none,
+            .n_device = n_device()};
+  }
   Plan build_plan(std::uint32_t bucket) const {
-    const ForwardInputs in{
-        .hparams = model->hparams(),
-        .file = model->file(),
-        .weights = model->weights(),
-        .placement = options.placement,
-        .kv = kv,
-        .n_ctx = options.n_ctx == 0 ? model->hparams().n_ctx_train : options.n_ctx,
-        .pooled = model->hparams().pooling != Pooling::none,
-        .n_device = n_device()};
-    return lm::build_plan(model->architecture(), in, bucket, std::min(bucket, kMaxHeadRows));
+    return plan_for_bucket(model->architecture(), forward_inputs(), bucket);
   }
 
   Result<void> check_supported(const Plan& plan) const;
-  std::vector<std::uint64_t> scratch_bytes(const Plan& plan) const;
   WorkBytes work_bytes() const;
   Result<void> choose_context(const WorkBytes& work);
   Result<void> allocate(const WorkBytes& work, const Plan& any_plan);
@@ -110,34 +100,15 @@ Result<void> Session::Impl::check_supported(const Plan& plan) const {
   return {};
 }
 
-std::vector<std::uint64_t> Session::Impl::scratch_bytes(const Plan& plan) const {
-  std::vector<std::uint64_t> bytes(n_device());
-  for (const auto* segments : {&plan.body, &plan.head}) {
-    for (const Segment& segment : *segments) {
-      if (!std::holds_alternative<ops::Copy>(segment.ops.front())) {
-        std::uint64_t& most = bytes[segment.device];
-        most = std::max(
-            most, device(segment.device).scratch_bytes(segment, plan.max_rows, plan.max_outputs));
-      }
-    }
-  }
-  return bytes;
-}
-
 WorkBytes Session::Impl::work_bytes() const {
-  WorkBytes most{std::vector<std::uint64_t>(n_device()), std::vector<std::uint64_t>(n_device())};
-  for (const std::uint32_t bucket : kBuckets) {
-    const Plan plan = build_plan(bucket);
-    const std::vector<std::uint64_t> scratch_needed = scratch_bytes(plan);
-    for (std::uint16_t d = 0; d < n_device(); ++d) {
-      most.arena[d] = std::max(most.arena[d], plan.arena_bytes[d]);
-      most.scratch[d] = std::max(most.scratch[d], scratch_needed[d]);
-    }
-    if (bucket >= options.n_batch) {
-      break;
-    }
+  std::vector<ScratchBytes> scratch_of;
+  for (const auto& backend : model->devices()) {
+    scratch_of.emplace_back([device = backend.get()](const Segment& segment, std::uint32_t max_rows,
+                                                     std::uint32_t max_outputs) {
+      return device->scratch_bytes(segment, max_rows, max_outputs);
+    });
   }
-  return most;
+  return lm::work_bytes(model->architecture(), forward_inputs(), options.n_batch, scratch_of);
 }
 
 Result<void> Session::Impl::choose_context(const WorkBytes& work) {

@@ -25,6 +25,18 @@ TensorRef Weights::find(std::string_view name, std::uint16_t device) const {
   return found == refs.end() ? TensorRef{} : found->second;
 }
 
+std::unique_ptr<Weights> Weights::outline(const GgufFile& file, std::uint16_t n_device) {
+  auto weights = std::make_unique<Weights>();
+  weights->devices_.resize(n_device);
+  for (OnDevice& device : weights->devices_) {
+    device.buffers.resize(2);  // the arena's place and one for all tensors
+    for (const GgufTensor& tensor : file.tensors()) {
+      device.refs.emplace(tensor.name, make_ref(tensor, 1, 0));
+    }
+  }
+  return weights;
+}
+
 WeightsBuilder::WeightsBuilder(const GgufFile& file,
                                const std::vector<std::shared_ptr<Backend>>& devices)
     : file_(file), devices_(devices), wanted_(devices.size()) {}

@@ -25,6 +25,10 @@ class Weights {
   TensorRef find(std::string_view name, std::uint16_t device) const;
   std::uint64_t bytes(std::uint16_t device) const { return devices_[device].bytes; }
 
+  /// The shapes alone, every tensor on every one of `n_device` devices, without memory: for plans
+  /// that are measured and never run.
+  static std::unique_ptr<Weights> outline(const GgufFile& file, std::uint16_t n_device);
+
  private:
   friend class WeightsBuilder;
   struct OnDevice {
