@@ -12,7 +12,7 @@
 namespace lm {
 
 /// Version, compiler and a hash of the headers that both sides include; made by CMake.
-inline constexpr const char* kBuildStamp = LM_BUILD_STAMP;
+extern const char* const kBuildStamp;
 
 /// The one symbol a module exports: `extern "C" const lm::ModuleTable* lm_backend_module()`.
 inline constexpr const char* kModuleEntry = "lm_backend_module";
