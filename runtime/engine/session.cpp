@@ -12,11 +12,13 @@
 #include "runtime/kv/state_pool.h"
 #include "runtime/model/architecture.h"
 #include "runtime/model/forward.h"
+#include "runtime/plan/model_shape.h"
 #include "runtime/plan/work_bytes.h"
 
 namespace lm {
 namespace {
 
+constexpr std::uint32_t kIdleWindows = 2;
 constexpr std::uint32_t kMaxBatch = 512;
 /// A slab of about this size keeps the number of allocations small without claiming much more than
 /// is used.
@@ -35,6 +37,7 @@ struct Session::Impl {
   std::shared_ptr<const Model> model;
   SessionOptions options;
   KvLayout kv;
+  KvDemand demand;  ///< what the plan promised
   std::unique_ptr<PagePool> pages;
   std::unique_ptr<StatePool> states;  ///< null without recurrent layers
   std::vector<std::unique_ptr<Buffer>> arenas, scratch, constants;  ///< [device]
@@ -46,6 +49,10 @@ struct Session::Impl {
 
   std::uint16_t n_device() const { return static_cast<std::uint16_t>(model->devices().size()); }
   Backend& device(std::uint16_t d) const { return *model->devices()[d]; }
+  bool reads_mapped_weights(std::uint16_t d) const {
+    const DeviceKind kind = device(d).info().kind;
+    return kind == DeviceKind::cpu || kind == DeviceKind::reference;
+  }
 
   ForwardInputs forward_inputs() const {
     return {.hparams = model->hparams(),
@@ -113,15 +120,18 @@ WorkBytes Session::Impl::work_bytes() const {
 
 Result<void> Session::Impl::choose_context(const WorkBytes& work) {
   const Hparams& h = model->hparams();
-  const std::uint32_t floor = std::min<std::uint32_t>(4096, h.n_ctx_train);
+  const std::uint32_t floor = context_floor(h);
   const bool automatic = options.n_ctx == 0;
-  std::uint32_t n_ctx = automatic ? h.n_ctx_train : options.n_ctx;
-  const std::uint32_t n_seq = std::max(options.n_seq_guaranteed, 1u);
+  demand = {.n_ctx = automatic ? h.n_ctx_train : options.n_ctx,
+            .n_seq = std::max(options.n_seq_guaranteed, 1u),
+            .n_batch = options.n_batch,
+            .n_idle_window = kIdleWindows};
   for (;;) {
-    const auto need = memory_plan(model->weights(), kv, work, n_ctx, n_seq, options.n_batch);
+    std::vector<DeviceBytes> need = memory_plan(kv, work, demand);
     std::uint16_t short_on = n_device();
     std::uint64_t usable = 0;
     for (std::uint16_t d = 0; d < n_device(); ++d) {
+      need[d].weights = model->weights().bytes(d);
       const DeviceInfo info = device(d).info();
       const std::uint64_t margin = memory_margin(info.total_bytes);
       // Mapped weights are page cache, which MemAvailable counts as available: they are part of the
@@ -132,43 +142,43 @@ Result<void> Session::Impl::choose_context(const WorkBytes& work) {
         break;
       }
     }
+    options.n_ctx = demand.n_ctx;
     if (short_on == n_device()) {
-      options.n_ctx = n_ctx;
       return {};
     }
-    if (automatic && n_ctx > floor) {
-      // What does not fit is KV: take the share of it that does, at least one page less.
-      const DeviceBytes& over = need[short_on];
-      const std::uint64_t fixed = over.total() - over.kv;
-      const std::uint64_t room = usable > fixed ? usable - fixed : 0;
-      const auto fits = static_cast<std::uint32_t>(over.kv == 0 ? 0 : room / (over.kv / n_ctx + 1));
-      n_ctx = std::max(floor, std::min(n_ctx - 1, fits) / kPageTokens * kPageTokens);
+    const DeviceBytes& over = need[short_on];
+    if (demand.n_idle_window > 0 && over.spare > 0) {
+      demand.n_idle_window = 0;
       continue;
     }
-    if (automatic || need[short_on].total() - need[short_on].weights <= usable) {
+    if (automatic && demand.n_ctx > floor) {
+      // What does not fit is KV: take the share of it that does, at least one page less.
+      const std::uint64_t fixed = over.total() - over.kv;
+      const std::uint64_t room = usable > fixed ? usable - fixed : 0;
+      const auto fits =
+          static_cast<std::uint32_t>(over.kv == 0 ? 0 : room / (over.kv / demand.n_ctx + 1));
+      demand.n_ctx = std::max(floor, std::min(demand.n_ctx - 1, fits) / kPageTokens * kPageTokens);
+      continue;
+    }
+    const std::uint64_t host_weights = reads_mapped_weights(short_on) ? over.weights : 0;
+    if (over.total() - host_weights <= usable) {
       // Weights that do not fit into memory are paged in from the file: slow is better than dead.
-      if (need[short_on].total() - need[short_on].weights <= usable) {
-        options.n_ctx = n_ctx;
-        return {};
-      }
+      return {};
     }
     return fail(
         ErrorCode::out_of_memory, device(short_on).info().id,
         fmt::format(
             "a context of {} tokens needs {} MiB (weights {}, KV {}, work {}), {} MiB are free",
-            n_ctx, need[short_on].total() >> 20, need[short_on].weights >> 20,
-            need[short_on].kv >> 20, (need[short_on].arena + need[short_on].scratch) >> 20,
-            usable >> 20),
+            demand.n_ctx, over.total() >> 20, over.weights >> 20, (over.kv + over.spare) >> 20,
+            (over.arena + over.scratch) >> 20, usable >> 20),
         "choose a smaller --ctx or --kv-type");
   }
 }
 
 Result<void> Session::Impl::allocate(const WorkBytes& work, const Plan& any_plan) {
-  const std::uint32_t n_seq = std::max(options.n_seq_guaranteed, 1u);
   std::vector<std::uint32_t> max_pages;
   for (const KvGroup& group : kv.groups) {
-    // One spare page a sequence, for the copy that a shared last page needs.
-    max_pages.push_back(kv_pages(group, options.n_ctx, n_seq, options.n_batch) + n_seq);
+    max_pages.push_back(kv_pages(group, demand) + kv_spare_pages(group, demand));
   }
   std::vector<Backend*> devices;
   for (const auto& d : model->devices()) {
@@ -178,7 +188,7 @@ Result<void> Session::Impl::allocate(const WorkBytes& work, const Plan& any_plan
   const auto per_slab =
       static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kSlabBytes / page_bytes, 1, 4096));
   if (model->hparams().state_bytes() > 0) {
-    LM_TRY(states, StatePool::create(devices, kv.state_slot_bytes, state_slots(n_seq)));
+    LM_TRY(states, StatePool::create(devices, kv.state_slot_bytes, state_slots(demand.n_seq)));
   }
   pages = std::make_unique<PagePool>(std::move(devices), kv.groups, std::move(max_pages), per_slab);
 

@@ -84,11 +84,17 @@ TEST(RopeTable, YarnKeepsFastDimsScalesSlowOnesAndRaisesTheMagnitude) {
 TEST(MemoryPlan, WindowedGroupsNeedOnlyTheirWindow) {
   const KvGroup full{0, {1}};
   const KvGroup window{1024, {1}};
-  EXPECT_EQ(kv_pages(full, 8192, 1, 512), 256u);
-  EXPECT_EQ(kv_pages(full, 8192, 3, 512), 768u);
-  // Three windows (one served, two idle) of 1024 + 16 tokens, a batch, a page each for beginnings.
-  EXPECT_EQ(kv_pages(window, 8192, 1, 512), 114u + 3u);
-  EXPECT_EQ(kv_pages(window, 512, 1, 512), 16u) << "never more than the context";
+  EXPECT_EQ(kv_pages(full, {.n_ctx = 8192}), 256u);
+  EXPECT_EQ(kv_pages(full, {.n_ctx = 8192, .n_seq = 3}), 768u);
+  EXPECT_EQ(kv_spare_pages(full, {.n_ctx = 8192, .n_seq = 3}), 3u) << "a copy a sequence";
+  EXPECT_EQ(kv_pages(window, {.n_ctx = 8192}), 48u) << "the window and a batch";
+  EXPECT_EQ(kv_pages(window, {.n_ctx = 8192, .n_seq = 2}), 80u);
+  EXPECT_EQ(kv_pages(window, {.n_ctx = 512}), 16u) << "never more than the context";
+  EXPECT_EQ(kv_spare_pages(window, {.n_ctx = 512}), 1u);
+  // A copy, one page to roll back into, one for the edge.
+  EXPECT_EQ(kv_spare_pages(window, {.n_ctx = 8192}), 3u);
+  // An idle window is 33 pages for 1024 + 16 tokens and one for its edge.
+  EXPECT_EQ(kv_spare_pages(window, {.n_ctx = 8192, .n_idle_window = 2}), 3u + 2 * 34u);
 }
 
 TEST(MemoryPlan, KvBytesOfTheGoldenModelMatchTheFormula) {
