@@ -49,7 +49,9 @@ Problem is_backend(std::string_view value) {
 
 Problem is_isa(std::string_view value) {
   return parse_isa(value) ? std::nullopt
-                          : Problem("is none of baseline, avx2, avxvnni, avx512, avx512vnni, amx");
+                          : Problem(
+                                "is none of baseline, avx2, avxvnni, avx512, avx512vnni, amx, "
+                                "neon, dotprod, i8mm");
 }
 
 Problem is_absolute_path(std::string_view value) {

@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #include <cstring>
@@ -10,6 +12,8 @@ namespace lm {
 namespace {
 
 #if defined(__x86_64__)
+
+constexpr Isa kLevels[] = {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni};
 
 struct Registers {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -58,7 +62,25 @@ Isa detect() {
   return has(leaf7.ecx, 11) ? Isa::avx512vnni : Isa::avx512;
 }
 
+#elif defined(__aarch64__)
+
+constexpr Isa kLevels[] = {Isa::baseline, Isa::neon, Isa::dotprod, Isa::i8mm};
+
+// Bits of the auxiliary vector as Linux numbers them (arch/arm64/include/uapi/asm/hwcap.h); older
+// headers lack the names.
+constexpr unsigned long kHwcapDotProduct = 1ul << 20;
+constexpr unsigned long kHwcap2Int8Matrix = 1ul << 13;
+
+Isa detect() {
+  if ((getauxval(AT_HWCAP) & kHwcapDotProduct) == 0) {
+    return Isa::neon;  // every 64-bit ARM has it
+  }
+  return (getauxval(AT_HWCAP2) & kHwcap2Int8Matrix) != 0 ? Isa::i8mm : Isa::dotprod;
+}
+
 #else
+
+constexpr Isa kLevels[] = {Isa::baseline};
 
 Isa detect() {
   return Isa::baseline;
@@ -67,6 +89,10 @@ Isa detect() {
 #endif
 
 }  // namespace
+
+std::span<const Isa> isa_levels() {
+  return kLevels;
+}
 
 Isa detect_isa() {
   static const Isa isa = detect();
@@ -83,6 +109,12 @@ std::string_view isa_name(Isa isa) {
       return "avx512";
     case Isa::avx512vnni:
       return "avx512vnni";
+    case Isa::neon:
+      return "neon";
+    case Isa::dotprod:
+      return "dotprod";
+    case Isa::i8mm:
+      return "i8mm";
   }
   return "baseline";
 }
@@ -102,25 +134,29 @@ std::string cpu_name() {
     }
   }
   return "x86-64";
+#elif defined(__aarch64__)
+  return "64-bit ARM";
 #else
   return "CPU";
 #endif
 }
 
 std::optional<Isa> parse_isa(std::string_view name) {
-  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni}) {
+  if (name == "avxvnni") {  // 256-bit VNNI without AVX-512
+    name = "avx2";
+  } else if (name == "amx") {
+    name = "avx512vnni";
+  }
+  for (const Isa isa : kLevels) {
     if (name == isa_name(isa)) {
       return isa;
     }
   }
-  if (name == "avxvnni") {  // 256-bit VNNI without AVX-512
-    return Isa::avx2;
-  }
-  if (name == "amx") {
-    return Isa::avx512vnni;
-  }
-  if (name == "neon" || name == "dotprod" || name == "i8mm") {
-    return Isa::baseline;
+  for (const Isa isa :
+       {Isa::avx2, Isa::avx512, Isa::avx512vnni, Isa::neon, Isa::dotprod, Isa::i8mm}) {
+    if (name == isa_name(isa)) {
+      return Isa::baseline;
+    }
   }
   return std::nullopt;
 }

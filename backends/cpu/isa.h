@@ -3,19 +3,34 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace lm {
 
-/// Levels in rising order; each includes those below it on the same architecture.
-enum class Isa : std::uint8_t { baseline, avx2, avx512, avx512vnni };
+/// Levels in rising order; each includes those below it on the same architecture. Only levels of
+/// one architecture (`isa_levels`) are ever compared.
+enum class Isa : std::uint8_t {
+  baseline,
+  // x86-64
+  avx2,
+  avx512,
+  avx512vnni,
+  // 64-bit ARM
+  neon,
+  dotprod,
+  i8mm,
+};
 
+/// The levels of the architecture that this program is built for, the lowest first, whether this
+/// machine has them or not.
+std::span<const Isa> isa_levels();
 /// The best level that the CPU and the operating system support.
 Isa detect_isa();
 std::string_view isa_name(Isa isa);
 /// Parses a name of LM_CPU_ISA; names of levels that have no kernels of their own yet map to the
-/// one below.
+/// one below, those of other architectures to the lowest.
 std::optional<Isa> parse_isa(std::string_view name);
 
 /// The processor as its vendor calls it, or the architecture's name.

@@ -124,21 +124,29 @@ TEST(DefaultThreadCount, IsWithinThisMachine) {
 }
 
 TEST(Isa, NamesParseBackAndLevelsWithoutKernelsMapBelow) {
-  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni}) {
+  for (const Isa isa : isa_levels()) {
     EXPECT_EQ(parse_isa(isa_name(isa)), isa);
   }
-  EXPECT_EQ(parse_isa("avxvnni"), Isa::avx2);
-  EXPECT_EQ(parse_isa("amx"), Isa::avx512vnni);
-  EXPECT_EQ(parse_isa("neon"), Isa::baseline);
+  const bool arm = isa_levels().back() == Isa::i8mm;
+  const bool x86 = isa_levels().back() == Isa::avx512vnni;
+  EXPECT_EQ(parse_isa("avxvnni"), x86 ? Isa::avx2 : Isa::baseline);
+  EXPECT_EQ(parse_isa("amx"), x86 ? Isa::avx512vnni : Isa::baseline);
+  EXPECT_EQ(parse_isa("neon"), arm ? Isa::neon : Isa::baseline);
+  EXPECT_EQ(parse_isa("i8mm"), arm ? Isa::i8mm : Isa::baseline);
   EXPECT_FALSE(parse_isa("AVX2"));
   EXPECT_FALSE(parse_isa(""));
 }
 
 TEST(Isa, AgreesWithWhatTheKernelListsForThisMachine) {
+#if defined(__x86_64__)
+  constexpr bool kX86 = true;
+#else
+  constexpr bool kX86 = false;
+#endif
   std::ifstream file("/proc/cpuinfo");
   std::string flags;
   for (std::string line; std::getline(file, line) && flags.empty();) {
-    if (line.starts_with("flags")) {
+    if (line.starts_with(kX86 ? "flags" : "Features")) {
       flags = line + " ";
     }
   }
@@ -146,6 +154,11 @@ TEST(Isa, AgreesWithWhatTheKernelListsForThisMachine) {
     GTEST_SKIP() << "no flags in /proc/cpuinfo";
   }
   const auto has = [&](const char* flag) { return flags.contains(fmt::format(" {} ", flag)); };
+  if (!kX86) {
+    const bool dot = has("asimddp");
+    EXPECT_EQ(detect_isa(), dot && has("i8mm") ? Isa::i8mm : dot ? Isa::dotprod : Isa::neon);
+    return;
+  }
   const bool avx2 = has("avx2") && has("fma") && has("f16c") && has("bmi1") && has("bmi2");
   const bool avx512 = avx2 && has("avx512f") && has("avx512bw") && has("avx512dq") &&
                       has("avx512vl") && has("avx512cd");

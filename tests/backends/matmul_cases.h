@@ -58,7 +58,7 @@ inline std::vector<TypeCase> all_types() {
 
 inline std::vector<Isa> available_isas() {
   std::vector<Isa> isas;
-  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni}) {
+  for (const Isa isa : isa_levels()) {
     if (isa <= detect_isa()) {
       isas.push_back(isa);
     }

@@ -384,26 +384,27 @@ TEST(FindMatMul, HasAKernelForEveryTypeThatCanBeDequantized) {
         !reference::can_dequantize(block->dtype)) {
       continue;
     }
-    for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni}) {
+    for (const Isa isa : isa_levels()) {
       const MatMulKernel* kernel = find_matmul(block->dtype, isa, block->block_elems);
       ASSERT_NE(kernel, nullptr) << block->name << " " << isa_name(isa);
       EXPECT_EQ(kernel->weight, block->dtype);
       ++found;
     }
   }
-  EXPECT_GE(found, 4 * 20);
-  EXPECT_EQ(all_types().size() * 4, static_cast<std::size_t>(found)) << "a type is not tested";
+  EXPECT_GE(found, static_cast<int>(isa_levels().size() * 20));
+  EXPECT_EQ(all_types().size() * isa_levels().size(), static_cast<std::size_t>(found))
+      << "a type is not tested";
 }
 
 TEST(FindMatMul, RefusesRowsThatAreNotWholeBlocks) {
-  EXPECT_EQ(find_matmul(DType::q4_k, Isa::avx512vnni, 128), nullptr);
+  EXPECT_EQ(find_matmul(DType::q4_k, isa_levels().back(), 128), nullptr);
   EXPECT_EQ(find_matmul(DType::q8_0, Isa::baseline, 33), nullptr);
   EXPECT_EQ(find_matmul(DType::f32, Isa::baseline, 0), nullptr);
-  EXPECT_EQ(find_matmul(DType::i32, Isa::avx512vnni, 32), nullptr);
+  EXPECT_EQ(find_matmul(DType::i32, isa_levels().back(), 32), nullptr);
 }
 
 TEST(FindMatMul, NeverNeedsLessMemoryForMoreRows) {
-  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni}) {
+  for (const Isa isa : isa_levels()) {
     for (const TypeCase& type : all_types()) {
       const MatMulKernel* kernel = find_matmul(type.dtype, isa, 512);
       for (std::uint32_t n_rows = 1; n_rows < 512; ++n_rows) {
@@ -416,7 +417,7 @@ TEST(FindMatMul, NeverNeedsLessMemoryForMoreRows) {
 }
 
 TEST(FindMatMul, GivesOneConversionPerFormatAndIsa) {
-  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni}) {
+  for (const Isa isa : isa_levels()) {
     decltype(MatMulKernel::convert) seen[3] = {};
     for (const TypeCase& type : all_types()) {
       const MatMulKernel* kernel = find_matmul(type.dtype, isa, 256);

@@ -10,9 +10,9 @@
 namespace lm::cpu {
 namespace {
 
-// Registers: accumulators + vectors of the tile + one query value. 32 of them with AVX-512, else
-// 16.
-#if defined(__AVX512F__)
+// Registers: accumulators + vectors of the tile + one query value. 32 of them with AVX-512 and on
+// 64-bit ARM, else 16.
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr std::uint32_t kScoreQueries = 8;  // x 2 vectors of positions
 constexpr std::uint32_t kValueVectors = 4;  // x 4 queries
 #else

@@ -59,6 +59,24 @@ LM_INLINE __m256i widen_u16(const std::uint16_t* p) {
 LM_INLINE Vec to_float(IntVec v) {
   return _mm256_cvtepi32_ps(bits_as<__m256i>(v));
 }
+#elif defined(__aarch64__)
+LM_INLINE int8x8_t four_bytes(const std::byte* p) {
+  std::uint32_t bytes;
+  __builtin_memcpy(&bytes, p, sizeof bytes);
+  return vcreate_s8(bytes);
+}
+LM_INLINE int32x4_t widen_i8(const std::byte* p) {
+  return vmovl_s16(vget_low_s16(vmovl_s8(four_bytes(p))));
+}
+LM_INLINE uint32x4_t widen_u8(const std::byte* p) {
+  return vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_s8(four_bytes(p)))));
+}
+LM_INLINE uint32x4_t widen_u16(const std::uint16_t* p) {
+  return vmovl_u16(vld1_u16(p));
+}
+LM_INLINE Vec to_float(IntVec v) {
+  return __builtin_convertvector(v, Vec);
+}
 #else
 LM_INLINE IntVec widen_i8(const std::byte* p) {
   std::int8_t b[kLanes];

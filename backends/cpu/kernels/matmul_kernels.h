@@ -15,5 +15,12 @@ const MatMulKernel* matmul_float_baseline(
     DType weight);  ///< floats, and dequantised rows of the types left over
 const MatMulKernel* matmul_float_avx2(DType weight);
 const MatMulKernel* matmul_float_avx512(DType weight);
+const MatMulKernel* matmul_k_neon(DType weight);      ///< blocks of 256
+const MatMulKernel* matmul_k_dotprod(DType weight);   ///< blocks of 256
+const MatMulKernel* matmul_k_i8mm(DType weight);      ///< blocks of 256
+const MatMulKernel* matmul_32_neon(DType weight);     ///< blocks of 32
+const MatMulKernel* matmul_32_dotprod(DType weight);  ///< blocks of 32
+const MatMulKernel* matmul_32_i8mm(DType weight);     ///< blocks of 32
+const MatMulKernel* matmul_float_neon(DType weight);
 
 }  // namespace lm::cpu

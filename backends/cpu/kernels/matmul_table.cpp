@@ -21,6 +21,14 @@ constexpr Family kFamilies[] = {
     {Isa::avx2, matmul_k_avx2},
     {Isa::avx2, matmul_32_avx2},
     {Isa::avx2, matmul_float_avx2},
+#elif defined(__aarch64__)
+    {Isa::i8mm, matmul_k_i8mm},
+    {Isa::i8mm, matmul_32_i8mm},
+    {Isa::dotprod, matmul_k_dotprod},
+    {Isa::dotprod, matmul_32_dotprod},
+    {Isa::neon, matmul_k_neon},
+    {Isa::neon, matmul_32_neon},
+    {Isa::neon, matmul_float_neon},
 #endif
     {Isa::baseline, matmul_quant_baseline},
     {Isa::baseline, matmul_float_baseline},

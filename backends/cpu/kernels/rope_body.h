@@ -84,6 +84,10 @@ void to_f16(const float* x, std::uint32_t n, std::uint16_t* out) {
     const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), half);
   }
+#elif defined(__aarch64__)
+  for (; i + 4 <= n; i += 4) {
+    vst1_u16(out + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i))));
+  }
 #endif
   for (; i < n; ++i) {
     out[i] = reference::f32_to_f16(x[i]);

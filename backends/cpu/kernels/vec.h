@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define LM_INLINE inline __attribute__((always_inline))
@@ -131,6 +133,8 @@ LM_INLINE Vec load_f16(const std::uint16_t* p) {
   return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #elif defined(__AVX2__)
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__aarch64__)
+  return bits_as<Vec>(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))));
 #else
   // Exponent and fraction moved into place and scaled by 2^112, which also makes subnormals right;
   // infinities and NaN get the top exponent instead.

@@ -1,0 +1,7 @@
+#include "backends/cpu/kernels/matmul_k_neon_body.h"
+
+namespace lm::cpu {
+const MatMulKernel* matmul_k_neon(DType weight) {
+  return find_kernel(weight);
+}
+}  // namespace lm::cpu
