@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "backends/error.h"
 #include "backends/ops.h"
+#include "backends/roofs.h"
 #include "backends/step_input.h"
 
 namespace lm {
@@ -90,6 +92,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceInfo info() const = 0;
+
+  /// Measures what the device can do at best, within about two seconds; none where nobody has
+  /// written how. Nothing else may run on the device meanwhile.
+  virtual std::optional<Roofs> measure_roofs() { return std::nullopt; }
 
   /// Whether this backend runs the op as it is (types, options). What it can't runs on another
   /// device.

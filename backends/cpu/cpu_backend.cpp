@@ -9,6 +9,7 @@
 #include "backends/cpu/executor.h"
 #include "backends/cpu/kernels/matmul.h"
 #include "backends/cpu/kv_layout.h"
+#include "backends/cpu/roofs.h"
 #include "backends/cpu/thread_pool.h"
 #include "backends/host_backend.h"
 #include "backends/host_memory.h"
@@ -54,8 +55,13 @@ struct Supports {
   bool operator()(const ops::Copy&) const { return false; }  // between devices: the caller's
 };
 
-DeviceInfo describe(Isa isa, unsigned n_threads) {
-  const HostMemory memory = host_memory();
+DeviceInfo describe(Isa isa, unsigned n_threads, std::optional<std::uint64_t> memory_limit) {
+  HostMemory memory = host_memory();
+  if (memory_limit && *memory_limit < memory.free_bytes) {
+    memory.free_bytes = *memory_limit;
+    memory.total_bytes = std::min(memory.total_bytes, *memory_limit);
+    memory.source = "limit of the settings";
+  }
   return {.id = "cpu",
           .name = cpu_name(),
           .kind = DeviceKind::cpu,
@@ -75,9 +81,12 @@ unsigned wanted_threads(const CpuOptions& options) {
 
 class CpuBackend final : public HostBackend {
  public:
-  CpuBackend(unsigned n_threads, Isa isa) : isa_(isa), pool_(n_threads) {}
+  CpuBackend(unsigned n_threads, Isa isa, std::optional<std::uint64_t> memory_limit)
+      : isa_(isa), memory_limit_(memory_limit), pool_(n_threads) {}
 
-  DeviceInfo info() const override { return describe(isa_, pool_.size()); }
+  DeviceInfo info() const override { return describe(isa_, pool_.size(), memory_limit_); }
+
+  std::optional<Roofs> measure_roofs() override { return cpu::measure_roofs(isa_, pool_); }
 
   bool supports(const Op& op) const override {
     return check_shapes(op) && std::visit(Supports{isa_}, op);
@@ -149,17 +158,19 @@ class CpuBackend final : public HostBackend {
   }
 
   Isa isa_;
+  std::optional<std::uint64_t> memory_limit_;
   cpu::ThreadPool pool_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
-  return std::make_unique<CpuBackend>(wanted_threads(options), usable_isa(options));
+  return std::make_unique<CpuBackend>(wanted_threads(options), usable_isa(options),
+                                      options.memory_limit);
 }
 
 DeviceInfo cpu_device_info(const CpuOptions& options) {
-  return describe(usable_isa(options), wanted_threads(options));
+  return describe(usable_isa(options), wanted_threads(options), options.memory_limit);
 }
 
 }  // namespace lm

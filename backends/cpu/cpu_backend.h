@@ -13,6 +13,8 @@ namespace lm {
 struct CpuOptions {
   unsigned n_threads = 0;        ///< 0: physical cores that this process may use (affinity, cgroup)
   std::optional<Isa> isa_limit;  ///< LM_CPU_ISA; never above what the machine has
+  /// LM_CPU_MEMORY: bytes of main memory to plan with; never above what is free.
+  std::optional<std::uint64_t> memory_limit = std::nullopt;
 };
 
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});

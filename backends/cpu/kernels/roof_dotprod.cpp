@@ -1,0 +1,5 @@
+#include "backends/cpu/kernels/roof_body.h"
+
+namespace lm::cpu {
+const RoofKernels roof_dotprod = kRoofKernels;
+}
