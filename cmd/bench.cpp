@@ -1,40 +1,33 @@
-// lm bench: tokens a second of a whole step, prompt and generation, with fresh random tokens.
+// lm bench: tokens a second of whole steps with fresh random tokens, beside what the machine could
+// do.
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <random>
 #include <span>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "cmd/arguments.h"
+#include "cmd/bench_report.h"
 #include "cmd/command.h"
 #include "cmd/devices.h"
 #include "cmd/load.h"
-#include "cmd/output.h"
 #include "cmd/resolve.h"
 #include "cmd/settings.h"
 #include "cmd/signals.h"
-#include "cmd/table.h"
-#include "runtime/engine/session.h"
-#include "runtime/sample/sampler.h"
+#include "store/sha256.h"
 
 namespace lm::cmd {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+/// Multiply-adds of a test that the reference backend may repeat: a second or two of its time.
+constexpr double kReferenceFlops = 3e8;
+/// Tokens over which host work is measured.
+constexpr std::uint32_t kHostTokens = 64;
 
 struct BenchArguments {
   std::string model;
-  std::optional<std::int64_t> prompt, generate, depth, threads, repetitions;
+  std::optional<std::int64_t> prompt, generate, depth, threads, repetitions, sequences;
   std::optional<std::string> backend, kv_type;
-};
-
-/// Figures of one test over its repetitions.
-struct BenchRow {
-  std::string test;
-  double tok_s = 0, p10 = 0, p90 = 0, gb_s = 0;
+  bool ops = false, no_roofs = false, no_host = false;
 };
 
 /// Linear interpolation between the nearest ranks of sorted values.
@@ -45,121 +38,123 @@ double quantile(const std::vector<double>& sorted, double q) {
   return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
 }
 
-class Bench {
- public:
-  Bench(Session& session, std::uint32_t depth, std::uint32_t repetitions)
-      : session_(session),
-        depth_(depth),
-        repetitions_(repetitions),
-        random_(std::random_device{}()) {}
-
-  Result<BenchRow> prompt(std::uint32_t n) {
-    return measure(
-        fmt::format("pp{}", n), n,
-        [this, n](Sequence& sequence) -> Result<void> { return feed(sequence, random_tokens(n)); },
-        (n + session_.n_batch() - 1) / session_.n_batch());
+/// Sums of the counted runs, to become means.
+void add_ops(std::vector<OpShare>& to, const std::vector<OpShare>& from) {
+  to.resize(std::max(to.size(), from.size()));
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    to[i].name = from[i].name;
+    to[i].calls = from[i].calls;
+    to[i].seconds += from[i].seconds;
+    to[i].bytes += from[i].bytes;
   }
-
-  Result<BenchRow> generation(std::uint32_t n) {
-    return measure(
-        fmt::format("tg{}", n), n,
-        [this, n](Sequence& sequence) -> Result<void> {
-          // The next token is fresh and random, whatever was sampled: experts and caches see no
-          // favourite path. Sampling is part of a step's price all the same.
-          Sampler sampler(SamplerParams{});
-          constexpr std::uint32_t kFirstRow[] = {0};
-          for (std::uint32_t i = 0; i < n; ++i) {
-            const std::vector<Token> token = random_tokens(1);
-            const BatchItem item{
-                .sequence = &sequence, .tokens = token, .embd = {}, .outputs = kFirstRow};
-            LM_CHECK(session_.step(std::span(&item, 1), interrupt_flag(), logits_));
-            LM_TRY(const Token sampled, sampler.pick(logits_));
-            sampler.accept(sampled);
-          }
-          return {};
-        },
-        n);
-  }
-
- private:
-  std::vector<Token> random_tokens(std::uint32_t n) {
-    std::uniform_int_distribution<Token> any(0, static_cast<Token>(session_.model().n_vocab()) - 1);
-    std::vector<Token> tokens(n);
-    std::ranges::generate(tokens, [&] { return any(random_); });
-    return tokens;
-  }
-
-  Result<void> feed(Sequence& sequence, const std::vector<Token>& tokens) {
-    LM_CHECK(session_.evaluate(sequence, tokens, false, interrupt_flag(), logits_));
-    return {};
-  }
-
-  /// Bytes of weights that one step reads: all but the embedding table, of which it reads rows
-  /// (unless it is the output matrix as well).
-  std::uint64_t weight_bytes() const {
-    const GgufFile& file = session_.model().file();
-    const GgufTensor* embedding = file.find_tensor("token_embd.weight");
-    const bool tied = file.find_tensor("output.weight") == nullptr;
-    return file.tensor_bytes() - (embedding == nullptr || tied ? 0 : embedding->bytes);
-  }
-
-  template <class Work>
-  Result<BenchRow> measure(std::string test, std::uint32_t n, Work&& work, std::uint32_t n_steps) {
-    std::vector<double> rates;
-    double seconds = 0;
-    // The first run warms caches and compiles plans; it does not count.
-    for (std::uint32_t r = 0; r <= repetitions_; ++r) {
-      LM_TRY(const std::unique_ptr<Sequence> sequence, session_.new_sequence());
-      if (depth_ > 0) {
-        LM_CHECK(feed(*sequence, random_tokens(depth_)));
-      }
-      const auto begin = Clock::now();
-      LM_CHECK(work(*sequence));
-      const std::chrono::duration<double> taken = Clock::now() - begin;
-      if (r > 0) {
-        rates.push_back(n / taken.count());
-        seconds += taken.count();
-      }
-    }
-    std::ranges::sort(rates);
-    const double bytes = static_cast<double>(weight_bytes()) * n_steps * repetitions_;
-    return BenchRow{.test = depth_ > 0 ? fmt::format("{}@d{}", test, depth_) : std::move(test),
-                    .tok_s = static_cast<double>(n) * repetitions_ / seconds,
-                    .p10 = quantile(rates, 0.1),
-                    .p90 = quantile(rates, 0.9),
-                    .gb_s = bytes / seconds / 1e9};
-  }
-
-  Session& session_;
-  std::uint32_t depth_;
-  std::uint32_t repetitions_;
-  std::mt19937_64 random_;
-  std::vector<float> logits_;
-};
-
-double rounded(double value) {
-  return std::round(value * 100) / 100;
 }
 
-void print_rows(const std::vector<BenchRow>& rows, bool json) {
-  if (json) {
-    nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const BenchRow& row : rows) {
-      list.push_back({{"test", row.test},
-                      {"tok_s", rounded(row.tok_s)},
-                      {"p10", rounded(row.p10)},
-                      {"p90", rounded(row.p90)},
-                      {"gb_s", rounded(row.gb_s)}});
-    }
-    print(list.dump() + "\n");
-    return;
+std::string hash_of(std::span<const float> logits) {
+  store::Sha256 hasher;
+  hasher.update(std::as_bytes(logits));
+  return logits.empty() ? std::string() : hasher.finish().hex();
+}
+
+/// Measures a test; `logits` are the last ones.
+Result<BenchRow> measure(StepBench& bench, const BenchTest& test, std::uint32_t repetitions,
+                         std::vector<float>& logits) {
+  BenchRow row;
+  row.test = test.name();
+  LM_CHECK(bench.warm_up(test));
+  std::vector<double> rates;
+  const double n_token = static_cast<double>(test.n) * test.n_sequence;
+  for (std::uint32_t r = 1; r <= repetitions; ++r) {
+    LM_TRY(BenchRun run, bench.run(test, r));
+    rates.push_back(n_token / run.seconds);
+    row.work = run.work;
+    row.n_step = run.n_step;
+    row.seconds += run.seconds;
+    row.sampling_seconds += run.sampling_seconds;
+    add_ops(row.ops, run.ops);
+    logits = std::move(run.logits);
   }
-  Table table({"TEST", "TOKENS/S", "P10", "P90", "GB/S"});
-  for (const BenchRow& row : rows) {
-    table.add({row.test, fmt::format("{:.2f}", row.tok_s), fmt::format("{:.2f}", row.p10),
-               fmt::format("{:.2f}", row.p90), fmt::format("{:.2f}", row.gb_s)});
+  row.seconds /= repetitions;
+  row.sampling_seconds /= repetitions;
+  for (OpShare& op : row.ops) {
+    op.seconds /= repetitions;
+    op.bytes /= repetitions;
   }
-  print(table.text());
+  std::ranges::sort(rates);
+  row.tok_s = n_token / row.seconds;
+  row.p10 = quantile(rates, 0.1);
+  row.p90 = quantile(rates, 0.9);
+  row.logits_hash = hash_of(logits);
+  return row;
+}
+
+/// Whether the reference backend can repeat a test in a moment.
+bool is_tiny(const Model& model, const BenchTest& test) {
+  const double tokens = static_cast<double>(test.n + test.n_before) * test.n_sequence;
+  return model.devices().front()->info().id != "reference" &&
+         2.0 * static_cast<double>(model.file().parameter_count()) * tokens <= kReferenceFlops;
+}
+
+/// The error of `logits`, the last of `test` after `repetitions`, against the reference backend's.
+Result<double> reference_nmse(const std::string& argument, const SessionOptions& options,
+                              const BenchTest& test, std::uint32_t repetitions,
+                              std::span<const float> logits) {
+  LM_TRY(ResolvedModel resolved, resolve_model(argument));
+  LoadOptions load;
+  load.need_tokenizer = false;
+  LM_TRY(load.devices, open_devices({.spec = "reference", .n_threads = std::nullopt}));
+  LM_TRY(const std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
+  LM_TRY(const std::unique_ptr<Session> session, Session::create(model, options));
+  StepBench bench(*session, interrupt_flag());
+  LM_TRY(const BenchRun run, bench.run(test, repetitions));
+  return nmse(logits, run.logits);
+}
+
+/// Loads the model once more, with its vocabulary, and sends it down the whole road.
+Result<HostCost> host_cost(const std::string& argument, const LoadSettings& settings,
+                           SessionOptions options, std::uint32_t n_token) {
+  LM_TRY(ResolvedModel resolved, resolve_model(argument));
+  LoadOptions load;
+  LM_TRY(load.devices, open_devices(settings.devices));
+  LM_TRY(std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
+  options.n_ctx = std::max(options.n_ctx, 2 * kHostTokens);
+  options.n_seq_guaranteed = 1;
+  options.profile = false;
+  LM_TRY(const HostCost cost, measure_host_cost(std::move(model), options, n_token));
+  return cost;
+}
+
+std::vector<BenchTest> tests_of(const BenchArguments& given) {
+  const auto number = [](const std::optional<std::int64_t>& value, std::uint32_t otherwise) {
+    return value ? static_cast<std::uint32_t>(*value) : otherwise;
+  };
+  const std::uint32_t depth = number(given.depth, 0);
+  if (given.sequences) {
+    return {{.kind = BenchTest::Kind::generation,
+             .n = number(given.generate, 24),
+             .n_before = depth + number(given.prompt, 32),
+             .n_sequence = number(given.sequences, 1)}};
+  }
+  std::vector<BenchTest> tests;
+  if (const std::uint32_t n = number(given.prompt, 512); n > 0) {
+    tests.push_back({.kind = BenchTest::Kind::prompt, .n = n, .n_before = depth});
+  }
+  if (const std::uint32_t n = number(given.generate, 128); n > 0) {
+    tests.push_back({.kind = BenchTest::Kind::generation, .n = n, .n_before = depth});
+  }
+  return tests;
+}
+
+/// The name in the output: of several sequences "x1" is said too, and the depth without their
+/// prompts.
+std::string row_name(const BenchTest& test, const BenchArguments& given) {
+  std::string name = test.name();
+  if (given.sequences && test.n_sequence == 1) {
+    name += "x1";
+  }
+  if (given.depth.value_or(0) > 0) {
+    name += fmt::format("@d{}", *given.depth);
+  }
+  return name;
 }
 
 }  // namespace
@@ -171,6 +166,9 @@ Result<ExitCode> bench_command(CommandLine& line) {
                     "tokens of the prompt test; 0: none (default 512)");
   arguments.integer("-n,--generate", given.generate, 0, 1 << 24,
                     "tokens of the generation test; 0: none (default 128)");
+  arguments.integer("--sequences", given.sequences, 1, 512,
+                    "measure N sequences generated together instead, -p (default 32) tokens in "
+                    "each and -n (default 24) generated");
   arguments.integer("-d,--depth", given.depth, 0, 1 << 24,
                     "tokens in the context beforehand (default 0)");
   arguments.integer("-t,--threads", given.threads, 0, 1024, "CPU threads; 0: automatic");
@@ -179,6 +177,10 @@ Result<ExitCode> bench_command(CommandLine& line) {
   arguments.text("--backend", given.backend, "B", "auto, cpu, reference, cuda[:i], vulkan[:i]");
   arguments.text("--kv-type", given.kv_type, "T",
                  "type of the KV cache: f32, f16, bf16, q8_0, q4_0");
+  arguments.flag("--ops", given.ops, "time of each kind of operation and its share of the step");
+  arguments.flag("--no-roofs", given.no_roofs, "do not measure what the machine could do at best");
+  arguments.flag("--no-host", given.no_host,
+                 "do not measure sampling, text and book-keeping of a token");
   arguments.flag("--json", line.json, "print JSON");
   arguments.positional("MODEL", given.model);
   LM_TRY(const bool go_on, arguments.parse());
@@ -189,34 +191,62 @@ Result<ExitCode> bench_command(CommandLine& line) {
     return usage_error("--kv-type",
                        fmt::format("'{}' is none of f32, f16, bf16, q8_0, q4_0", *given.kv_type));
   }
-  const auto n_prompt = static_cast<std::uint32_t>(given.prompt.value_or(512));
-  const auto n_generate = static_cast<std::uint32_t>(given.generate.value_or(128));
-  const auto depth = static_cast<std::uint32_t>(given.depth.value_or(0));
+  const std::vector<BenchTest> tests = tests_of(given);
+  const auto repetitions = static_cast<std::uint32_t>(given.repetitions.value_or(5));
+  std::uint32_t n_ctx = 1;
+  std::uint32_t n_sequence = 1;
+  for (const BenchTest& test : tests) {
+    n_ctx = std::max(n_ctx, test.n_before + test.n);
+    n_sequence = std::max(n_sequence, test.n_sequence);
+  }
   const auto n_threads =
       given.threads ? std::optional(static_cast<std::uint32_t>(*given.threads)) : std::nullopt;
   const LoadSettings settings{
       .devices = {.spec = given.backend, .n_threads = n_threads},
-      .n_ctx = std::max(1u, depth + std::max(n_prompt, n_generate)),
+      .n_ctx = n_ctx,
       .kv_type = given.kv_type ? parse_kv_type(*given.kv_type) : std::nullopt,
       .n_batch = std::nullopt};
-  LM_TRY(const SessionOptions options, session_options(settings));
+  LM_TRY(SessionOptions options, session_options(settings));
+  options.n_seq_guaranteed = n_sequence;
+  options.profile = given.ops;
   LM_TRY(ResolvedModel resolved, resolve_model(given.model));
-  LoadOptions load;
-  load.need_tokenizer = false;
-  LM_TRY(load.devices, open_devices(settings.devices));
-  LM_TRY(const std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
-  LM_TRY(const std::unique_ptr<Session> session, Session::create(model, options));
-  Bench bench(*session, depth, static_cast<std::uint32_t>(given.repetitions.value_or(5)));
   std::vector<BenchRow> rows;
-  if (n_prompt > 0) {
-    LM_TRY(BenchRow row, bench.prompt(n_prompt));
-    rows.push_back(std::move(row));
+  std::optional<Roofs> roofs;
+  {
+    LoadOptions load;
+    load.need_tokenizer = false;
+    LM_TRY(load.devices, open_devices(settings.devices));
+    if (!given.no_roofs) {
+      roofs = load.devices.front()->measure_roofs();
+    }
+    LM_TRY(const std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
+    LM_TRY(const std::unique_ptr<Session> session, Session::create(model, options));
+    for (const std::string& note : session->notes()) {
+      print_warning(note);
+    }
+    StepBench bench(*session, interrupt_flag());
+    for (const BenchTest& test : tests) {
+      std::vector<float> logits;
+      LM_TRY(BenchRow row, measure(bench, test, repetitions, logits));
+      row.test = row_name(test, given);
+      if (is_tiny(*model, test)) {
+        LM_TRY(row.nmse, reference_nmse(given.model, options, test, repetitions, logits));
+      }
+      rows.push_back(std::move(row));
+    }
   }
-  if (n_generate > 0) {
-    LM_TRY(BenchRow row, bench.generation(n_generate));
-    rows.push_back(std::move(row));
+  const bool generates = !tests.empty() && tests.back().kind == BenchTest::Kind::generation;
+  if (generates && !given.sequences && !given.no_host) {
+    const std::uint32_t n_token = std::clamp(tests.back().n, 8u, kHostTokens);
+    if (auto cost = host_cost(given.model, settings, options, n_token)) {
+      rows.back().host = *cost;
+    } else if (cost.error().exit == ExitCode::interrupted) {
+      return std::unexpected(std::move(cost).error());
+    } else {
+      print_note("host work is not measured: " + cost.error().text());
+    }
   }
-  print_rows(rows, line.json);
+  print_bench(rows, roofs, given.ops, line.json);
   return ExitCode::ok;
 }
 

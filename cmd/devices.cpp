@@ -24,6 +24,7 @@ Result<std::vector<std::shared_ptr<Backend>>> open_devices(const DeviceChoice& c
   DiscoverOptions options;
   options.cpu.n_threads = choice.n_threads.value_or(0);
   LM_TRY(options.cpu.isa_limit, isa_setting());
+  LM_TRY(options.cpu.memory_limit, cpu_memory_setting());
   std::vector<std::shared_ptr<Backend>> devices;
   std::string_view rest = spec;
   while (true) {

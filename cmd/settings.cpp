@@ -54,6 +54,10 @@ Problem is_isa(std::string_view value) {
                                 "neon, dotprod, i8mm");
 }
 
+Problem is_size(std::string_view value) {
+  return parse_bytes(value) ? std::nullopt : Problem("is no size (8G, 512Mi, a number of bytes)");
+}
+
 Problem is_absolute_path(std::string_view value) {
   return value.starts_with('/') ? std::nullopt : Problem("is not an absolute path");
 }
@@ -67,6 +71,8 @@ constexpr std::array kRows{
                is_kv_type},
     SettingRow{"LM_BACKEND", "OLLAMA_LLM_LIBRARY", "auto", "devices, as --backend", is_backend},
     SettingRow{"LM_CPU_ISA", "", "best", "upper limit for CPU kernels", is_isa},
+    SettingRow{"LM_CPU_MEMORY", "", "what is free", "main memory to plan with, such as 8G",
+               is_size},
     SettingRow{"LM_OFFLINE", "HF_HUB_OFFLINE,TRANSFORMERS_OFFLINE", "0",
                "never open an outside connection", is_flag},
     SettingRow{"LM_NOPRUNE", "OLLAMA_NOPRUNE", "0", "keep files of the store that no model needs",
@@ -179,6 +185,11 @@ Result<std::string> backend_setting() {
 Result<std::optional<Isa>> isa_setting() {
   LM_TRY(const SettingValue value, setting("LM_CPU_ISA"));
   return parse_isa(value.text);
+}
+
+Result<std::optional<std::uint64_t>> cpu_memory_setting() {
+  LM_TRY(const SettingValue value, setting("LM_CPU_MEMORY"));
+  return parse_bytes(value.text);
 }
 
 std::optional<DType> parse_kv_type(std::string_view name) {

@@ -38,6 +38,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Model> mode
   impl->model = model;
   impl->options = options;
   LM_TRY(impl->session, Session::create(std::move(model), options.session));
+  impl->notes = impl->session->notes();
   impl->width = impl->session->output_width();
   impl->formats.emplace(*impl->model->tokenizer());
   impl->scheduler.emplace(impl->session->n_batch(), impl->model->hparams().needs_whole_text());

@@ -293,6 +293,7 @@ bool Engine::Impl::step() {
     n_row += picks[i].n_row;
   }
   const Clock::time_point begin = Clock::now();
+  const std::uint64_t device_before = session->device_ns();
   auto ran = session->step(items, stop, logits);
   {
     const std::lock_guard lock(mutex);
@@ -303,6 +304,9 @@ bool Engine::Impl::step() {
     return true;
   }
   scheduler->note(n_row, std::chrono::duration<double>(Clock::now() - begin).count());
+  for (const Scheduler::Pick& pick : picks) {
+    pick.generation->note_device(session->device_ns() - device_before);
+  }
   take_results(picks);
   return true;
 }

@@ -158,6 +158,12 @@ void Generation::note_first_step() {
   }
 }
 
+void Generation::note_device(std::uint64_t ns) {
+  if (first_token_) {  // before it, the time is the prompt's
+    stats_.device_ns += ns;
+  }
+}
+
 void Generation::warn(std::string text) {
   Event event;
   event.id = request_.id;
@@ -257,6 +263,7 @@ Result<Token> Generation::pick(std::span<const float> logits, std::size_t row) {
 
 /// One row of logits. Row i checks the draft's token i.
 void Generation::take_logits(std::span<const float> logits, std::size_t row) {
+  const Clock::time_point begin = Clock::now();
   const Result<Token> picked = pick(logits, row);
   if (!picked) {
     Error error = picked.error();
@@ -285,7 +292,10 @@ void Generation::take_logits(std::span<const float> logits, std::size_t row) {
       return;
     }
   }
+  const Clock::time_point sampled = Clock::now();
+  stats_.sampling_ns += nanoseconds(sampled - begin);
   emit_text(detokenizer_.push(*picked));
+  stats_.text_ns += nanoseconds(Clock::now() - sampled);
   if (detokenizer_.stopped() || (guide_ && guide_->finished())) {
     finish(Finish::stop);
   } else if (generated_ >= max_tokens_) {

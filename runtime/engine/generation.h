@@ -77,6 +77,8 @@ class Generation {
   /// Marks n tokens as found in the cache; called once before the first step.
   void set_cached(std::uint32_t n) { stats_.cached_tokens = n; }
   void note_first_step();
+  /// A step that gave rows for this request kept devices busy for so long.
+  void note_device(std::uint64_t ns);
 
   std::unique_ptr<Sequence> sequence;
   std::vector<Event>

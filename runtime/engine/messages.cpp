@@ -337,7 +337,8 @@ std::string encode(const Event& event) {
         s.accepted_tokens, s.context_used, s.context_size}) {
     w.integer(n);
   }
-  for (const std::uint64_t ns : {s.queue_ns, s.prompt_ns, s.generation_ns}) {
+  for (const std::uint64_t ns :
+       {s.queue_ns, s.prompt_ns, s.generation_ns, s.device_ns, s.sampling_ns, s.text_ns}) {
     w.integer(ns);
   }
   w.enumeration(event.finish);
@@ -398,7 +399,8 @@ Result<Event> decode_event(std::string_view bytes) {
         &s.drafted_tokens, &s.accepted_tokens, &s.context_used, &s.context_size}) {
     *n = r.integer<std::uint32_t>();
   }
-  for (std::uint64_t* ns : {&s.queue_ns, &s.prompt_ns, &s.generation_ns}) {
+  for (std::uint64_t* ns :
+       {&s.queue_ns, &s.prompt_ns, &s.generation_ns, &s.device_ns, &s.sampling_ns, &s.text_ns}) {
     *ns = r.integer<std::uint64_t>();
   }
   event.finish = r.enumeration(Finish::cancelled);

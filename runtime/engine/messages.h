@@ -110,6 +110,10 @@ struct Stats {
   std::uint64_t queue_ns = 0;
   std::uint64_t prompt_ns = 0;
   std::uint64_t generation_ns = 0;
+  // Of generation_ns, what went into each; the rest is the engine's own book-keeping.
+  std::uint64_t device_ns = 0;    ///< steps on devices (those shared with others count whole)
+  std::uint64_t sampling_ns = 0;  ///< logits to a token, masks of a format included
+  std::uint64_t text_ns = 0;      ///< token to text and events
   std::uint32_t context_used = 0;
   std::uint32_t context_size = 0;
 };

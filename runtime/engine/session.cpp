@@ -1,12 +1,14 @@
 #include "runtime/engine/session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <unordered_set>
 
 #include <fmt/core.h>
 
 #include "runtime/engine/batch.h"
+#include "runtime/gguf/read_speed.h"
 #include "runtime/kv/kv_layout.h"
 #include "runtime/kv/page_pool.h"
 #include "runtime/kv/state_pool.h"
@@ -46,6 +48,9 @@ struct Session::Impl {
   Batch batch{0};
   std::vector<std::byte> staging;
   CompiledPlan* last = nullptr;
+  std::vector<OpTime> times;  ///< of the last step's ops, when profiling
+  std::uint64_t device_ns = 0;
+  std::vector<std::string> notes;
 
   std::uint16_t n_device() const { return static_cast<std::uint16_t>(model->devices().size()); }
   Backend& device(std::uint16_t d) const { return *model->devices()[d]; }
@@ -71,6 +76,8 @@ struct Session::Impl {
   Result<void> check_supported(const Plan& plan) const;
   WorkBytes work_bytes() const;
   Result<void> choose_context(const WorkBytes& work);
+  void note_paging(std::uint16_t d, const DeviceBytes& need, std::uint64_t free_bytes);
+  OpWork work_of_token() const;
   Result<void> allocate(const WorkBytes& work, const Plan& any_plan);
   Result<CompiledPlan*> plan_for(std::uint32_t rows);
   Result<std::vector<std::unique_ptr<Executable>>> compile(const std::vector<Segment>& segments,
@@ -118,6 +125,50 @@ WorkBytes Session::Impl::work_bytes() const {
   return lm::work_bytes(model->architecture(), forward_inputs(), options.n_batch, scratch_of);
 }
 
+/// What one token alone has to read and compute.
+OpWork Session::Impl::work_of_token() const {
+  constexpr std::uint32_t kFirst[] = {0};
+  constexpr std::uint32_t kRows[] = {0, 1};
+  constexpr std::uint32_t kLength[] = {1};
+  StepInput one;
+  one.n_row = one.n_seq = one.n_out = 1;
+  one.row_seq = one.row_kv = one.out_row = kFirst;
+  one.seq_row = kRows;
+  one.kv_len = kLength;
+  const Plan plan = build_plan(1);
+  OpWork work;
+  for (const auto* segments : {&plan.body, &plan.head}) {
+    for (const Segment& segment : *segments) {
+      for (const Op& op : segment.ops) {
+        work += op_work(op, one);
+      }
+    }
+  }
+  return work;
+}
+
+/// Weights that are mapped and larger than memory come from the disk again for every token.
+void Session::Impl::note_paging(std::uint16_t d, const DeviceBytes& need,
+                                std::uint64_t free_bytes) {
+  if (!reads_mapped_weights(d) || need.total() <= free_bytes) {
+    return;
+  }
+  constexpr double kGiga = 1e9;
+  const auto giga = [](std::uint64_t bytes) { return static_cast<double>(bytes) / kGiga; };
+  std::string expected;
+  const auto& part = *model->file().parts().front();
+  if (const auto speed = part.fd() >= 0 ? read_speed(part.fd(), part.size()) : Result<double>(0.0);
+      speed && *speed > 0.0) {
+    const double bytes = work_of_token().weight_bytes;
+    expected = fmt::format(": expect about {:.2g} tok/s (disk {:.2f} GB/s, {:.2f} GB a token)",
+                           *speed / bytes, *speed / kGiga, bytes / kGiga);
+  }
+  notes.push_back(fmt::format(
+      "{} needs {:.2f} GB of memory and {:.2f} GB are free, so that its weights are read from the "
+      "disk again and again{}",
+      model->file().name(), giga(need.total()), giga(free_bytes), expected));
+}
+
 Result<void> Session::Impl::choose_context(const WorkBytes& work) {
   const Hparams& h = model->hparams();
   const std::uint32_t floor = context_floor(h);
@@ -163,6 +214,7 @@ Result<void> Session::Impl::choose_context(const WorkBytes& work) {
     const std::uint64_t host_weights = reads_mapped_weights(short_on) ? over.weights : 0;
     if (over.total() - host_weights <= usable) {
       // Weights that do not fit into memory are paged in from the file: slow is better than dead.
+      note_paging(short_on, over, device(short_on).info().free_bytes);
       return {};
     }
     return fail(
@@ -267,7 +319,15 @@ Result<void> Session::Impl::run_segments(const std::vector<Segment>& segments,
       continue;
     }
     const StepInput view = batch.view(*pages, states.get(), segments[i].device, out_begin, n_out);
-    switch (code[i]->run(view, stop)) {
+    const auto begin = std::chrono::steady_clock::now();
+    const RunStatus status = code[i]->run(view, stop);
+    device_ns += static_cast<std::uint64_t>(
+        std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count());
+    if (options.profile) {
+      const std::vector<OpTime> part = code[i]->times();
+      times.insert(times.end(), part.begin(), part.end());
+    }
+    switch (status) {
       case RunStatus::done:
         break;
       case RunStatus::cancelled:
@@ -283,6 +343,7 @@ Result<void> Session::Impl::run_segments(const std::vector<Segment>& segments,
 Result<void> Session::Impl::run_step(const StopFlag& stop, std::vector<float>& logits) {
   LM_TRY(CompiledPlan* const compiled, plan_for(batch.n_row()));
   const Plan& plan = compiled->plan;
+  times.clear();
   LM_CHECK(run_segments(plan.body, compiled->body, 0, 0, stop));
   const std::uint32_t width = plan.logits.cols;
   logits.resize(std::size_t{batch.n_out()} * width);
@@ -465,19 +526,39 @@ std::vector<std::pair<std::string, std::uint32_t>> Session::ops_by_executor() co
   return {counts.begin(), counts.end()};
 }
 
-std::vector<OpTime> Session::last_times() const {
-  std::vector<OpTime> times;
-  if (impl_->last != nullptr) {
-    for (const auto* code : {&impl_->last->body, &impl_->last->head}) {
-      for (const auto& executable : *code) {
-        if (executable) {
-          const std::vector<OpTime> part = executable->times();
-          times.insert(times.end(), part.begin(), part.end());
-        }
+const std::vector<OpTime>& Session::last_times() const {
+  return impl_->times;
+}
+
+OpWork Session::last_work() const {
+  OpWork work;
+  if (impl_->last == nullptr) {
+    return work;
+  }
+  const Plan& plan = impl_->last->plan;
+  const Batch& batch = impl_->batch;
+  const auto add = [&](const std::vector<Segment>& segments, std::uint32_t begin, std::uint32_t n) {
+    for (const Segment& segment : segments) {
+      const StepInput view =
+          batch.view(*impl_->pages, impl_->states.get(), segment.device, begin, n);
+      for (const Op& op : segment.ops) {
+        work += op_work(op, view);
       }
     }
+  };
+  add(plan.body, 0, 0);
+  for (std::uint32_t begin = 0; begin < batch.n_out(); begin += plan.max_outputs) {
+    add(plan.head, begin, std::min(plan.max_outputs, batch.n_out() - begin));
   }
-  return times;
+  return work;
+}
+
+std::uint64_t Session::device_ns() const {
+  return impl_->device_ns;
+}
+
+const std::vector<std::string>& Session::notes() const {
+  return impl_->notes;
 }
 
 }  // namespace lm

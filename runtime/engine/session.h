@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/op_work.h"
 #include "runtime/kv/sequence.h"
 #include "runtime/model/model.h"
 #include "runtime/plan/placement.h"
@@ -74,7 +75,14 @@ class Session {
 
   /// Ops by the kind of executor that runs them ("cpu", "reference"), for one token.
   std::vector<std::pair<std::string, std::uint32_t>> ops_by_executor() const;
-  std::vector<OpTime> last_times() const;
+  /// Times of the ops that the last step ran, in order; with SessionOptions::profile, else none.
+  const std::vector<OpTime>& last_times() const;
+  /// What the last step had to read and compute.
+  OpWork last_work() const;
+  /// Time that devices have worked on steps since the session began, waiting for them included.
+  std::uint64_t device_ns() const;
+  /// What people should know of this session: weights that do not fit into memory.
+  const std::vector<std::string>& notes() const;
   std::uint64_t arena_bytes() const;
   std::uint64_t kv_bytes_allocated() const;
 

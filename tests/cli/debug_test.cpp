@@ -291,23 +291,5 @@ TEST_F(Debug, RenderingsOfRealTemplatesMatch) {
   EXPECT_GE(cases, 2u);
 }
 
-TEST_F(Debug, BenchPrintsItsRows) {
-  const json rows = run_json({"bench", tiny_model().string(), "-p", "16", "-n", "4", "-r", "2",
-                              "-d", "8", "-t", "1", "--json"});
-  ASSERT_EQ(rows.size(), 2u);
-  EXPECT_EQ(rows.at(0).at("test"), "pp16@d8");
-  EXPECT_EQ(rows.at(1).at("test"), "tg4@d8");
-  for (const json& row : rows) {
-    EXPECT_GT(row.at("tok_s").get<double>(), 0);
-    EXPECT_LE(row.at("p10").get<double>(), row.at("p90").get<double>());
-    EXPECT_GE(row.at("gb_s").get<double>(), 0);
-  }
-  const Finished table = run(
-      {"bench", tiny_model().string(), "-p", "0", "-n", "2", "-r", "1", "--backend", "reference"});
-  EXPECT_CODE(table, 0);
-  EXPECT_EQ(line_count(table.out), 2u);
-  EXPECT_NE(table.out.find("\ntg2 "), std::string::npos);
-}
-
 }  // namespace
 }  // namespace lm::test

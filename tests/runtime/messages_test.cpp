@@ -125,6 +125,9 @@ TEST(Messages, EventSurvivesTheWire) {
   e.stats.prompt_tokens = 12;
   e.stats.accepted_tokens = 34;
   e.stats.generation_ns = 1ull << 40;
+  e.stats.device_ns = 1ull << 39;
+  e.stats.sampling_ns = 56;
+  e.stats.text_ns = 78;
   e.finish = Finish::cancelled;
   e.stop_string = "x";
   e.error = {ErrorCode::non_finite, "m.gguf", "p", "h", -5};
@@ -136,6 +139,9 @@ TEST(Messages, EventSurvivesTheWire) {
   EXPECT_EQ(d->stats.prompt_tokens, 12u);
   EXPECT_EQ(d->stats.accepted_tokens, 34u);
   EXPECT_EQ(d->stats.generation_ns, 1ull << 40);
+  EXPECT_EQ(d->stats.device_ns, 1ull << 39);
+  EXPECT_EQ(d->stats.sampling_ns, 56u);
+  EXPECT_EQ(d->stats.text_ns, 78u);
   EXPECT_EQ(d->finish, Finish::cancelled);
   EXPECT_EQ(d->error.code, ErrorCode::non_finite);
   EXPECT_EQ(d->error.os_error, -5);
