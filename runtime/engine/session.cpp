@@ -8,7 +8,7 @@
 #include <fmt/core.h>
 
 #include "runtime/engine/batch.h"
-#include "runtime/gguf/read_speed.h"
+#include "runtime/engine/paging.h"
 #include "runtime/kv/kv_layout.h"
 #include "runtime/kv/page_pool.h"
 #include "runtime/kv/state_pool.h"
@@ -76,8 +76,6 @@ struct Session::Impl {
   Result<void> check_supported(const Plan& plan) const;
   WorkBytes work_bytes() const;
   Result<void> choose_context(const WorkBytes& work);
-  void note_paging(std::uint16_t d, const DeviceBytes& need, std::uint64_t free_bytes);
-  OpWork work_of_token() const;
   Result<void> allocate(const WorkBytes& work, const Plan& any_plan);
   Result<CompiledPlan*> plan_for(std::uint32_t rows);
   Result<std::vector<std::unique_ptr<Executable>>> compile(const std::vector<Segment>& segments,
@@ -125,50 +123,6 @@ WorkBytes Session::Impl::work_bytes() const {
   return lm::work_bytes(model->architecture(), forward_inputs(), options.n_batch, scratch_of);
 }
 
-/// What one token alone has to read and compute.
-OpWork Session::Impl::work_of_token() const {
-  constexpr std::uint32_t kFirst[] = {0};
-  constexpr std::uint32_t kRows[] = {0, 1};
-  constexpr std::uint32_t kLength[] = {1};
-  StepInput one;
-  one.n_row = one.n_seq = one.n_out = 1;
-  one.row_seq = one.row_kv = one.out_row = kFirst;
-  one.seq_row = kRows;
-  one.kv_len = kLength;
-  const Plan plan = build_plan(1);
-  OpWork work;
-  for (const auto* segments : {&plan.body, &plan.head}) {
-    for (const Segment& segment : *segments) {
-      for (const Op& op : segment.ops) {
-        work += op_work(op, one);
-      }
-    }
-  }
-  return work;
-}
-
-/// Weights that are mapped and larger than memory come from the disk again for every token.
-void Session::Impl::note_paging(std::uint16_t d, const DeviceBytes& need,
-                                std::uint64_t free_bytes) {
-  if (!reads_mapped_weights(d) || need.total() <= free_bytes) {
-    return;
-  }
-  constexpr double kGiga = 1e9;
-  const auto giga = [](std::uint64_t bytes) { return static_cast<double>(bytes) / kGiga; };
-  std::string expected;
-  const auto& part = *model->file().parts().front();
-  if (const auto speed = part.fd() >= 0 ? read_speed(part.fd(), part.size()) : Result<double>(0.0);
-      speed && *speed > 0.0) {
-    const double bytes = work_of_token().weight_bytes;
-    expected = fmt::format(": expect about {:.2g} tok/s (disk {:.2f} GB/s, {:.2f} GB a token)",
-                           *speed / bytes, *speed / kGiga, bytes / kGiga);
-  }
-  notes.push_back(fmt::format(
-      "{} needs {:.2f} GB of memory and {:.2f} GB are free, so that its weights are read from the "
-      "disk again and again{}",
-      model->file().name(), giga(need.total()), giga(free_bytes), expected));
-}
-
 Result<void> Session::Impl::choose_context(const WorkBytes& work) {
   const Hparams& h = model->hparams();
   const std::uint32_t floor = context_floor(h);
@@ -214,7 +168,10 @@ Result<void> Session::Impl::choose_context(const WorkBytes& work) {
     const std::uint64_t host_weights = reads_mapped_weights(short_on) ? over.weights : 0;
     if (over.total() - host_weights <= usable) {
       // Weights that do not fit into memory are paged in from the file: slow is better than dead.
-      note_paging(short_on, over, device(short_on).info().free_bytes);
+      const std::uint64_t free_bytes = device(short_on).info().free_bytes;
+      if (over.total() > free_bytes) {
+        notes.push_back(paging_note(model->file(), build_plan(1), over.total(), free_bytes));
+      }
       return {};
     }
     return fail(
