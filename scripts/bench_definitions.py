@@ -55,6 +55,10 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
+def row_out(text):
+    print(text, flush=True)  # each as it is known: a run takes an hour
+
+
 def busy_ticks():
     """Ticks that all CPUs together were not idle, steal included: what is taken from us disturbs as well."""
     with open("/proc/stat", encoding="ascii") as stat:
@@ -149,7 +153,6 @@ def busy_loop(wanted):
 class Runner:
     def __init__(self, options):
         self.options = options
-        self.rows = []
 
     def model(self, row):
         names = [f"{prefix}-{row['quant']}.gguf" for prefix in (row["model"], SHORT[row["model"]])]
@@ -237,18 +240,20 @@ class Runner:
             self.add(name, path, f"start to first token, {state} (s)", ours, theirs, "{:.3f}", None, foreign, remark,
                      [t / o for o, t in zip(ours, theirs)])
         size = path.stat().st_size
-        self.rows.append(f"| {name} | {path.stem} | peak RSS over file size | {peaks['ours'] / size:.2f} | "
-                         f"{peaks['theirs'] / size:.2f} | {peaks['theirs'] / peaks['ours']:.2f} | | | goal: lm at 1.15 of file and KV |")
+        row_out(f"| {name} | {path.stem} | peak RSS over file size | {peaks['ours'] / size:.2f} | {peaks['theirs'] / size:.2f} | "
+                f"{peaks['theirs'] / peaks['ours']:.2f} | | | goal: lm at 1.15 of file and KV |")
 
     def add(self, name, path, test, ours, theirs, form, goal, foreign, remark, ratios):
         worst = max(foreign)
         if worst > FOREIGN_LIMIT:
             remark = remark + ["**disturbed**"]
-        self.rows.append(f"| {name} | {path.stem} | {test} | {form.format(statistics.median(ours))} | "
-                         f"{form.format(statistics.median(theirs))} | {statistics.median(ratios):.2f} "
-                         f"({min(ratios):.2f} to {max(ratios):.2f}) | {goal or ''} | {worst:.1%} | {'; '.join(remark)} |")
+        row_out(f"| {name} | {path.stem} | {test} | {form.format(statistics.median(ours))} | "
+                f"{form.format(statistics.median(theirs))} | {statistics.median(ratios):.2f} "
+                f"({min(ratios):.2f} to {max(ratios):.2f}) | {goal or ''} | {worst:.1%} | {'; '.join(remark)} |")
 
     def run(self, names):
+        row_out("| | model | test | lm | peer | ratio (spread) | goal | foreign CPU | |")
+        row_out("|---|---|---|---|---|---|---|---|---|")
         for name in names:
             for row in DEFINITIONS[name]:
                 path = self.model(row)
@@ -258,9 +263,6 @@ class Runner:
                     note(f"{name}: this machine has no {row['needs']}")
                     continue
                 (self.start_row if row.get("start") else self.speed_row)(name, row, path)
-        print("| | model | test | lm | peer | ratio (spread) | goal | foreign CPU | |")
-        print("|---|---|---|---|---|---|---|---|---|")
-        print("\n".join(self.rows))
 
 
 def main():
