@@ -29,6 +29,7 @@ TEST_F(FieldTest, ChecksDigestsAndRunsPrompts) {
   const std::string text = read_file(report());
   EXPECT_NE(text.find("SHA-256 of 1 file(s) as the hub says"), std::string::npos) << text;
   EXPECT_NE(text.find("tiny-Q8_0.gguf"), std::string::npos) << text;
+  EXPECT_NE(text.find("second pull: nothing travelled"), std::string::npos) << text;
   EXPECT_NE(text.find("tok/s"), std::string::npos) << text;
   EXPECT_NE(text.find("- everything passed"), std::string::npos) << text;
 }
