@@ -14,7 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kMaxChunksPerRequest = 4;
-constexpr std::uint64_t kLiveNoteBytes = 8 << 20;
+constexpr std::uint64_t kMaxLiveNoteBytes = 8 << 20;
 constexpr std::chrono::seconds kGovernorInterval{2};
 constexpr std::chrono::seconds kExpiryMargin{60};
 constexpr std::chrono::seconds kWorthDoubling{3};
@@ -296,7 +296,9 @@ Result<void> TransferRun::check_workers() {
 }
 
 void TransferRun::save_if_due(Clock::time_point now) {
-  if (new_bytes_ - noted_bytes_ >= kLiveNoteBytes) {
+  const std::uint64_t note_bytes =
+      std::clamp<std::uint64_t>(map_.size_bytes() / 4, 1, kMaxLiveNoteBytes);
+  if (new_bytes_ - noted_bytes_ >= note_bytes) {
     // The journal waits for the disk, which may be far behind the line.
     file_.note_live(journal());
     noted_bytes_ = new_bytes_;

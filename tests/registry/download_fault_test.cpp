@@ -346,7 +346,8 @@ TEST_F(DownloadFaultTest, FetchesTheWholeAgainWhenOnlyTheWholeIsServed) {
 }
 
 TEST_F(DownloadFaultTest, FetchesOnlyMissingBytesAfterAnInterrupt) {
-  for (const std::uint64_t at : {std::uint64_t{1}, kSize / 4, kSize / 2, kSize - 200'000}) {
+  for (const std::uint64_t at :
+       {std::uint64_t{1}, kSize / 100, kSize / 4, kSize / 2, kSize - 200'000}) {
     start_with_file();
     interrupt_at(at);
     const auto kept = journal();
