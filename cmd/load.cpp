@@ -53,6 +53,7 @@ Result<std::unique_ptr<LoadedModel>> load_model(ResolvedModel resolved,
   }
   loaded->name = std::move(resolved.name);
   loaded->manifest = std::move(resolved.manifest);
+  loaded->store_in_use = std::move(resolved.store_in_use);
   EngineOptions options;
   LM_TRY(options.session, session_options(settings));
   loaded->kv_type = options.session.kv_type;

@@ -35,6 +35,7 @@ struct LoadedModel {
   std::shared_ptr<const Model> model;
   std::shared_ptr<const Model> draft_model;  ///< guesses ahead; null: none
   std::unique_ptr<Engine> engine;
+  store::Fd store_in_use;  ///< of a stored model: `lm move` refuses as long as it is open
 };
 
 /// Settings with the load-time parameters (num_ctx, num_batch, num_thread) of a stored model and,

@@ -64,7 +64,8 @@ Result<ResolvedModel> open_stored(store::OpenModel opened) {
                        .file = std::move(file),
                        .manifest = std::move(opened.manifest),
                        .id = std::move(opened.id),
-                       .paths = std::move(opened.model_paths)};
+                       .paths = std::move(opened.model_paths),
+                       .store_in_use = std::move(opened.store_in_use)};
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct ResolvedModel {
   std::optional<store::Manifest> manifest;  ///< none for a path
   std::string id;                           ///< of a stored model
   std::vector<std::filesystem::path> paths;
+  store::Fd store_in_use = {};  ///< of a stored model: keeps the store from being moved away
 };
 
 struct ResolveOptions {

@@ -318,6 +318,26 @@ Result<void> sync_folder(const Folder& folder) {
   return sync_file(folder.fd.get(), folder.path.native());
 }
 
+Result<void> sync_way_to(const std::filesystem::path& folder) {
+  std::error_code failed;
+  const std::filesystem::path whole = std::filesystem::absolute(folder, failed);
+  if (failed) {
+    return std::unexpected(errno_error(folder.native(), "getcwd", failed.value()));
+  }
+  for (std::filesystem::path above = whole.parent_path();; above = above.parent_path()) {
+    if (const auto opened = open_folder(above, false)) {
+      const auto synced = sync_folder(*opened);
+      // Nothing can have been made where nothing can be written.
+      if (!synced && synced.error().os_error != EROFS && synced.error().os_error != EINVAL) {
+        return synced;
+      }
+    }
+    if (above == above.parent_path()) {
+      return {};
+    }
+  }
+}
+
 Result<void> rename_over(const Folder& from, const std::string& name, const Folder& to,
                          const std::string& new_name) {
   const std::string subject = to.at(new_name).native();

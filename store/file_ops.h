@@ -96,6 +96,9 @@ Result<void> set_mode(int fd, mode_t mode, std::string_view subject);
 Result<void> sync_file(int fd, std::string_view subject);  ///< fsync
 Result<void> sync_data(int fd, std::string_view subject);  ///< fdatasync
 Result<void> sync_folder(const Folder& folder);
+/// Makes the names of a folder and of all folders above it durable; those that may not be opened
+/// are not ours to have made.
+Result<void> sync_way_to(const std::filesystem::path& folder);
 
 /// Renames over whatever has the new name.
 Result<void> rename_over(const Folder& from, const std::string& name, const Folder& to,

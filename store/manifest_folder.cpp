@@ -129,7 +129,7 @@ Result<StepCheck> check_step(Index& index, const Folder& manifests) {
   return check;
 }
 
-Result<std::vector<Error>> bring_into_step(Index& index, const Folder& manifests) {
+Result<std::vector<Error>> bring_into_step(Index& index, const Folder& manifests, bool durably) {
   // The stamp is taken before the names are read: what changes from here on makes it differ.
   LM_TRY(const FolderStamp now, folder_stamp(manifests));
   LM_TRY(const std::optional<FolderStamp> known, index.stamp());
@@ -154,6 +154,11 @@ Result<std::vector<Error>> bring_into_step(Index& index, const Folder& manifests
       }
       unreadable.push_back(std::move(stored).error());
     }
+  }
+  // Who made these changes may have been killed before they were durable, and the next command
+  // reports as done what it finds done.
+  if (durably && !differences.none()) {
+    LM_CHECK(sync_folder(manifests));
   }
   LM_TRY(Transaction transaction, index.begin());
   for (const std::string& key : differences.gone) {

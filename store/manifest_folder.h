@@ -42,7 +42,7 @@ Result<StepCheck> check_step(Index& index, const Folder& manifests);
 
 /// Applies every difference in one transaction. Returns the manifests that couldn't be read; as
 /// long as there are any, the index never counts as in step. One that is damaged loses its row, one
-/// that an I/O error hides keeps it.
-Result<std::vector<Error>> bring_into_step(Index& index, const Folder& manifests);
+/// that an I/O error hides keeps it. `durably`: what differs is made durable in the folder first.
+Result<std::vector<Error>> bring_into_step(Index& index, const Folder& manifests, bool durably);
 
 }  // namespace lm::store

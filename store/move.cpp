@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "store/in_use.h"
 #include "store/partials.h"
 #include "store/sha256.h"
 #include "store/store_impl.h"
@@ -47,6 +48,20 @@ bool is_within(const fs::path& inner, const fs::path& outer) {
   return a == outer.end();
 }
 
+// Regular files of a folder and of those in it, relative to it; none when there is no such folder.
+std::vector<fs::path> files_below(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code failed;
+  for (fs::recursive_directory_iterator it(folder, failed), end; !failed && it != end;
+       it.increment(failed)) {
+    std::error_code gone;
+    if (it->is_regular_file(gone) && !it->is_symlink(gone)) {
+      files.push_back(it->path().lexically_relative(folder));
+    }
+  }
+  return files;
+}
+
 /// Copies file after file into the new store, each through tmp/ and one rename.
 class Copier {
  public:
@@ -76,6 +91,7 @@ class Copier {
       }
     }
     LM_CHECK(sync_folder(to_.root));
+    LM_CHECK(copy_cache());
     return copy_all(from_.manifests, to_.manifests);
   }
 
@@ -99,6 +115,17 @@ class Copier {
       }
     }
     return sync_folder(to);
+  }
+
+  // It only saves time, but a lot of it. Its folders need not be durable.
+  Result<void> copy_cache() {
+    for (const fs::path& file : files_below(cache_path(from_.root.path))) {
+      const fs::path folder = cache_path(".") / file.parent_path();
+      LM_TRY(const Folder source, open_folder(from_.root.path / folder, false));
+      LM_TRY(const Folder target, open_folder(to_.root.path / folder, true));
+      LM_CHECK(copy(source, target, file.filename(), nullptr));
+    }
+    return {};
   }
 
   Result<void> copy(const Folder& from, const Folder& to, const std::string& name,
@@ -170,8 +197,11 @@ Result<void> remove_old(const Folders& folders, const fs::path& home) {
     }
     LM_CHECK(sync_folder(*folder));
   }
-  std::error_code kept;
-  fs::remove_all(cache_path(home), kept);  // only saves time; it is made again
+  std::error_code failed;
+  fs::remove_all(cache_path(home), failed);
+  if (failed) {
+    return std::unexpected(errno_error(cache_path(home).native(), "remove", failed.value()));
+  }
   LM_TRY(const std::vector<std::string> names, folder_names(folders.root));
   for (const std::string& name : names) {
     if (name.starts_with(kIndexName) || name == "aliases.json" || name == "history") {
@@ -251,6 +281,7 @@ Result<MoveReport> Store::move_to(const fs::path& target, const MoveOptions& opt
         .hint = "name another folder, one that is missing or empty"});
   }
   LM_TRY(const Impl::Session session, impl_->begin_write());
+  LM_TRY(const SoleUse alone, SoleUse::of(impl_->folders.root));
   LM_TRY(const std::vector<Fd> held, impl_->check_unused());
   MoveReport report{.target = to};
 
@@ -299,7 +330,12 @@ Result<MoveReport> Store::move_to(const fs::path& target, const MoveOptions& opt
     LM_CHECK(sync_folder(folders.root));
     close_index();
     const Folders& old = impl_->folders;
-    const std::uint64_t total = bytes_in({&old.blobs, &old.partial, &old.manifests, &old.root});
+    std::uint64_t total = bytes_in({&old.blobs, &old.partial, &old.manifests, &old.root});
+    for (const fs::path& file : files_below(cache_path(home))) {
+      std::error_code gone;
+      const std::uintmax_t size = fs::file_size(cache_path(home) / file, gone);
+      total += gone ? 0 : size;
+    }
     Copier copier(old, folders, total, options.progress);
     LM_CHECK(copier.run());
     report.moved_bytes = copier.copied_bytes();

@@ -86,6 +86,12 @@ Result<Folders> Folders::open(const std::filesystem::path& home, bool create) {
   LM_CHECK(open_into(folders.manifests, home / "manifests"));
   LM_CHECK(open_into(folders.partial, home / "partial"));
   LM_CHECK(open_into(folders.tmp, home / "tmp"));
+  // The lock is made last. Without it whoever made these folders may have ended before their names
+  // were durable, and what is put into them would be lost with them.
+  if (create && !file_state(folders.root, kLockName)) {
+    LM_CHECK(sync_folder(folders.root));
+    LM_CHECK(sync_way_to(home));
+  }
   return folders;
 }
 

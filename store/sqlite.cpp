@@ -16,6 +16,7 @@ ErrorCode to_code(int status, int os_error) {
       return ErrorCode::no_space;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:  // what the processes share about the log never gets right
       return ErrorCode::locked;
     case SQLITE_READONLY:
       return ErrorCode::read_only;
@@ -61,7 +62,10 @@ Error sqlite_error(sqlite3* handle, int status, const std::string& subject) {
     error.os_error = os_error;
     error.problem += fmt::format(" ({})", std::strerror(os_error));
   }
-  if (error.code == ErrorCode::locked) {
+  if (primary == SQLITE_PROTOCOL) {
+    error.hint = fmt::format(
+        "make {0}-shm a file that can be written, or delete it once no lm runs", subject);
+  } else if (error.code == ErrorCode::locked) {
     error.hint = "another lm process has been writing for more than 10 s; try again";
   } else if (error.code == ErrorCode::no_space) {
     error.hint = "free some space and try again";

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "store/adopt.h"
+#include "store/in_use.h"
 #include "store/names.h"
 #include "store/partials.h"
 #include "store/sha256.h"
@@ -51,6 +52,9 @@ Result<Store> Store::open(std::filesystem::path home, Mode mode) {
   }
   if (!folders) {
     return std::unexpected(std::move(folders).error());
+  }
+  if (folders->root) {
+    LM_CHECK(begin_use(folders->root));
   }
   const bool may_write_folder =
       folders->root && ::faccessat(folders->root.fd.get(), ".", W_OK, AT_EACCESS) == 0;
@@ -117,7 +121,9 @@ Result<OpenModel> Store::open_model(std::string_view name_or_id, bool is_use) {
     OpenModel result{.manifest = std::move(stored.manifest),
                      .id = stored.id,
                      .model_fds = {},
-                     .model_paths = {}};
+                     .model_paths = {},
+                     .store_in_use = {}};
+    LM_TRY(result.store_in_use, share_use(impl_->folders.root));
     for (const Layer& layer : result.manifest.layers) {
       if (layer.kind != LayerKind::model) {
         continue;
@@ -189,6 +195,9 @@ Result<std::string> Store::put(const Manifest& manifest) {
     }
   }
   LM_TRY(std::vector<Digest> doomed, impl_->with_repair([&] { return impl_->only_used_by(key); }));
+  // A blob that was there already may be there by the grace of a process that was killed before
+  // its name was durable.
+  LM_CHECK(sync_folder(impl_->folders.blobs));
   LM_CHECK(file.publish_over(impl_->folders.manifests, key + kManifestSuffix));
   LM_CHECK(sync_folder(impl_->folders.manifests));  // the commit point
   const std::string id = sha256(text).hex();

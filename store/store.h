@@ -61,6 +61,7 @@ struct OpenModel {
   std::string id;
   std::vector<Fd> model_fds;
   std::vector<std::filesystem::path> model_paths;  ///< for messages and for `show --modelfile`
+  Fd store_in_use = {};                            ///< while it is open the store isn't moved away
 };
 
 struct RemoveReport {
@@ -173,7 +174,7 @@ class Store {
   /// Opens the store at `home`, creating it in read_write mode; heals what a crash left behind and
   /// brings the index up to the manifests. A missing store opened read_only is an empty one. A
   /// read-only file system in read_write mode opens too; changes then fail with read_only. Errors:
-  /// newer_schema, io.
+  /// newer_schema, locked (it is being moved), io.
   static Result<Store> open(std::filesystem::path home, Mode mode);
   Store(Store&&) noexcept;
   Store& operator=(Store&&) noexcept;
@@ -267,8 +268,8 @@ class Store {
   /// rename, else every blob is copied and its digest checked, the manifests follow, and only then
   /// the old store goes, manifests first. Broken off, the same call goes on with what has arrived.
   /// Errors: invalid_argument (`target` is inside the store or around it), already_exists (not
-  /// empty), locked (another lm uses the store), digest_mismatch (a damaged blob), read_only,
-  /// no_space, interrupted, io.
+  /// empty), locked (somebody else has the store or a model of it open), digest_mismatch (a damaged
+  /// blob), read_only, no_space, interrupted, io.
   Result<MoveReport> move_to(const std::filesystem::path& target, const MoveOptions& options = {});
 
   // small values of other folders, for example the calibration of a device; lost with the index

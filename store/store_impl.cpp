@@ -14,6 +14,8 @@ namespace lm::store {
 namespace {
 
 constexpr std::int64_t kTempAgeSeconds = 24 * 3600;
+/// A process that lives for long gets its index back some time after what was wrong is mended.
+constexpr std::chrono::minutes kIndexRetryAfter{1};
 
 }  // namespace
 
@@ -101,7 +103,7 @@ Result<bool> Store::Impl::is_current() {
       }
       access = Access::immutable;
     }
-    auto opened = Index::open(index_path(), access);
+    auto opened = open_index(access);
     if (!opened && opened.error().code == ErrorCode::newer_schema) {
       return std::unexpected(std::move(opened).error());
     }
@@ -138,7 +140,7 @@ Result<bool> Store::Impl::is_current() {
 Result<void> Store::Impl::heal() {
   const auto try_to_heal = [&]() -> Result<void> {
     LM_CHECK(open_disk_index());
-    LM_TRY(unreadable, bring_into_step(*disk, folders.manifests));
+    LM_TRY(unreadable, bring_into_step(*disk, folders.manifests, true));
     LM_CHECK(drop_dead_leases());
     memory.reset();
     return {};
@@ -177,9 +179,12 @@ Result<void> Store::Impl::open_disk_index() {
   if (disk) {
     return {};
   }
-  auto opened = Index::open(index_path(), Database::Access::create);
+  auto opened = open_index(Database::Access::create);
   if (!opened && is_index_damage(opened.error())) {
     return replace_damaged_index();
+  }
+  if (!opened && !open_failure) {
+    remember_failure(opened.error());
   }
   LM_TRY(disk, std::move(opened));
   return {};
@@ -209,6 +214,24 @@ Result<void> Store::Impl::replace_damaged_index() {
   return {};
 }
 
+Result<Index> Store::Impl::open_index(Database::Access access) {
+  if (open_failure && std::chrono::steady_clock::now() < open_failure->until) {
+    return std::unexpected(open_failure->error);
+  }
+  open_failure.reset();
+  auto opened = Index::open(index_path(), access);
+  // These SQLite has tried for long enough; others may pass, and get a second chance.
+  if (!opened && opened.error().code == ErrorCode::locked) {
+    remember_failure(opened.error());
+  }
+  return opened;
+}
+
+void Store::Impl::remember_failure(const Error& error) {
+  open_failure =
+      OpenFailure{.error = error, .until = std::chrono::steady_clock::now() + kIndexRetryAfter};
+}
+
 Result<void> Store::Impl::drop_dead_leases() {
   LM_TRY(std::vector<LeaseRow> dead, disk->leases());
   std::erase_if(dead, [this](const LeaseRow& row) { return is_alive(row); });
@@ -231,7 +254,7 @@ Result<void> Store::Impl::bring_memory_into_step() {
   if (!memory) {
     LM_TRY(memory, Index::open(index_path(), Database::Access::memory));
   }
-  LM_TRY(unreadable, bring_into_step(*memory, folders.manifests));
+  LM_TRY(unreadable, bring_into_step(*memory, folders.manifests, false));
   return {};
 }
 

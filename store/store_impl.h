@@ -5,6 +5,7 @@
 /// names.
 #pragma once
 
+#include <chrono>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -34,6 +35,13 @@ struct Store::Impl {
   std::optional<Index> disk;    ///< index.db; none while it can't be opened
   std::optional<Index> memory;  ///< stands in for the models of `disk` while that can't be brought
                                 ///< up to the manifests
+  /// Why index.db could last not be opened, and until when it isn't tried again: SQLite may try
+  /// for ten seconds each time. None once it could be opened.
+  struct OpenFailure {
+    Error error;
+    std::chrono::steady_clock::time_point until;
+  };
+  std::optional<OpenFailure> open_failure;
   std::vector<Error> unreadable;  ///< manifests, when the index was last brought up to them
   std::vector<std::string> warnings;
 
@@ -100,6 +108,10 @@ struct Store::Impl {
  private:
   bool is_alive(const LeaseRow& lease) const;
   Result<bool> is_current();
+  /// Opens index.db, unless that failed lately: then the same error again.
+  Result<Index> open_index(Database::Access access);
+  /// From now on, for a while, `open_index` fails at once.
+  void remember_failure(const Error& error);
   Result<void> use_memory();
   Result<void> bring_memory_into_step();
 };

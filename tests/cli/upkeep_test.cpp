@@ -257,6 +257,20 @@ TEST_F(Upkeep, MoveSaysHowToFindTheStoreAgain) {
   EXPECT_CODE(run({"verify"}), 0);
 }
 
+TEST_F(Upkeep, MoveRefusesWhileSomebodyChats) {
+  create("tiny");
+  const std::string to = (folder_ / "to").string();
+  Terminal chat(command({"run", "tiny"}), environment_);
+  ASSERT_TRUE(chat.see(">>> ")) << chat.screen();
+  const Finished refused = run({"move", to});
+  EXPECT_CODE(refused, 1);
+  EXPECT_NE(refused.err.find("another lm uses the store"), std::string::npos) << refused.err;
+  EXPECT_FALSE(fs::exists(to));
+  chat.type("/bye\r");
+  EXPECT_EQ(chat.wait(), 0);
+  EXPECT_CODE(run({"move", to}), 0);
+}
+
 TEST_F(Upkeep, ListShowsTimesOfUseWithAll) {
   create("tiny");
   EXPECT_EQ(run({"list"}).out.find("USED"), std::string::npos);

@@ -38,6 +38,7 @@ struct ControlPage {
   std::int32_t error = 0;   ///< errno, or kShortWrite
   std::uint64_t at = 0;     ///< 1: the first counted call
   char root[512] = {};      ///< absolute, without symbolic links
+  char only[64] = {};       ///< counted are only calls on paths that end so; empty: all
   char log_path[512] = {};  ///< events go there (event_log.h); empty: no log
 
   // Said by the library.

@@ -70,7 +70,7 @@ TEST_P(FaultSweep, FailsWithAMessage) {
 TEST_P(FaultSweep, OpensAndReadsFailOthersAreCutShort) {
   constexpr std::array kOpenErrors{EMFILE, EIO};
   constexpr std::array kReadErrors{EIO};
-  constexpr std::size_t kMost = 20;
+  constexpr std::size_t kMost = 12;
   sweep(kOpens, kOpenErrors, 1, Fault::fail_once, kMost);
   sweep(kOpens, kOpenErrors, 1, Fault::fail_from, kMost);
   sweep(kReads, kReadErrors, 1, Fault::fail_once, kMost);
@@ -84,7 +84,7 @@ TEST_P(FaultSweep, FailsWhileRecoveringFromACrash) {
   // A log left by a crash beside a disk that stays bad: SQLite alone tries for a minute.
   const bool lasting = full_sweep();
   const std::uint64_t n_calls = calls_of(kChanges);
-  for (const std::uint64_t at : points(n_calls, 2, "compound " + command().name, 24)) {
+  for (const std::uint64_t at : points(n_calls, 2, "compound " + command().name, 8)) {
     Sandbox crashed = fresh();
     const Outcome crash = run(crashed, {.fault = Fault::kill, .at = at});
     if (crash.hits == 0) {
@@ -93,7 +93,7 @@ TEST_P(FaultSweep, FailsWhileRecoveringFromACrash) {
     const std::string hit = crash.hit;
     const std::uint64_t n_more = run(Sandbox(crashed), {}).calls;
     for (const std::uint64_t again :
-         points(n_more, 1, fmt::format("again {} {}", command().name, at), 3)) {
+         points(n_more, 1, fmt::format("again {} {}", command().name, at), 2)) {
       SCOPED_TRACE(fmt::format("after a kill at call {} ({})", at, hit));
       const Sandbox sandbox(crashed);
       try_fault(sandbox,

@@ -57,7 +57,7 @@ void KillSweep::kill_at_calls() {
 }
 
 void KillSweep::kill_at_random_times() {
-  const int rounds = full_sweep() ? 30 : 1;
+  const int rounds = full_sweep() ? 25 : 1;
   std::seed_seq seed{sweep_seed(), GetParam()};
   std::mt19937_64 random(seed);
   // How long the command takes is what the times are drawn from.

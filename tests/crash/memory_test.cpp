@@ -25,7 +25,7 @@ TEST_P(MemorySweep, EndsWithAMessage) {
   const std::uint64_t n_calls = calls_of(kMemory);
   for (const Fault fault : {Fault::fail_once, Fault::fail_from}) {
     const auto salt = fmt::format("memory {} {}", command().name, static_cast<int>(fault));
-    for (const std::uint64_t at : points(n_calls, 3, salt, 40)) {
+    for (const std::uint64_t at : points(n_calls, 3, salt, 24)) {
       const Sandbox sandbox = fresh();
       const Outcome outcome =
           run(sandbox, {.counted = kMemory, .fault = fault, .at = at, .error = ENOMEM});

@@ -34,6 +34,12 @@ __attribute__((constructor(101))) void begin() {
   g_page = map_page();
 }
 
+bool ends_with(const char* text, const char* end) {
+  const std::size_t n = std::strlen(text);
+  const std::size_t n_end = std::strlen(end);
+  return n >= n_end && std::memcmp(text + (n - n_end), end, n_end) == 0;
+}
+
 }  // namespace
 
 ControlPage* page() {
@@ -48,7 +54,7 @@ void end_process() {
 
 Verdict next_call(std::uint32_t kinds, const char* name, const char* path) {
   ControlPage* const p = page();
-  if (p == nullptr || (p->counted & kinds) == 0) {
+  if (p == nullptr || (p->counted & kinds) == 0 || !ends_with(path, p->only)) {
     return {};
   }
   const std::uint64_t call = p->calls.fetch_add(1) + 1;

@@ -18,7 +18,7 @@ using Words = std::vector<std::string>;
 
 class Races : public testing::Test {
  protected:
-  int rounds() const { return full_sweep() ? 200 : 2; }
+  int rounds() const { return full_sweep() ? 40 : 2; }
 
   /// Runs all at once, each begun at a random moment of the first milliseconds.
   std::vector<test::Finished> run_together(const Sandbox& sandbox,

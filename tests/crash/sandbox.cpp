@@ -61,9 +61,10 @@ class MappedPage {
   ControlPage* page_ = nullptr;
 };
 
-void set_text(char (&to)[512], const std::string& text) {
+template <std::size_t size>
+void set_text(char (&to)[size], const std::string& text) {
   if (text.size() >= sizeof to) {
-    throw std::runtime_error("path too long: " + text);
+    throw std::runtime_error("text too long: " + text);
   }
   std::memcpy(to, text.c_str(), text.size() + 1);
 }
@@ -132,6 +133,7 @@ Outcome run_lm(const Sandbox& sandbox, const std::vector<std::string>& words, co
   page->error = plan.error;
   set_text(page->root, sandbox.root().native());
   set_text(page->log_path, plan.log.native());
+  set_text(page->only, plan.only);
   test::Environment environment = environment_of(sandbox);
   environment["LD_PRELOAD"] = LM_CRASH_PRELOAD;
   environment[kPageVariable] = page.path().native();

@@ -43,7 +43,8 @@ struct Plan {
   Fault fault = Fault::none;
   std::uint64_t at = 0;
   int error = 0;
-  fs::path log = {};  ///< of events; empty: none
+  fs::path log = {};      ///< of events; empty: none
+  std::string only = {};  ///< calls on files whose names end so; empty: on all
 };
 
 struct Outcome {

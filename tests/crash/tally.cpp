@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <random>
 #include <set>
 
@@ -14,25 +15,28 @@
 namespace lm::crash {
 namespace {
 
-struct Row {
+struct Kind {
   const char* name;
   std::uint64_t floor;  ///< of a full sweep
+  const char* heading;
 };
-constexpr std::array kRows{Row{"kill points", 500},        Row{"kills at random times", 300},
-                           Row{"I/O faults", 1000},        Row{"compound faults", 100},
-                           Row{"power-loss images", 1000}, Row{"malloc faults", 500},
-                           Row{"concurrent rounds", 1000}};
+constexpr std::array kKinds{
+    Kind{"kill points", 500, "kill points"},   Kind{"kills at random times", 300, "at random"},
+    Kind{"I/O faults", 1000, "I/O faults"},    Kind{"compound faults", 100, "compound"},
+    Kind{"power-loss images", 1000, "images"}, Kind{"malloc faults", 500, "malloc"},
+    Kind{"concurrent rounds", 200, "rounds"}};
+using Counts = std::array<std::uint64_t, kKinds.size()>;
 
 struct Sums {
-  std::array<std::uint64_t, kRows.size()> tried{};
+  Counts tried{};
   std::uint64_t lost = 0;
   std::uint64_t leaked = 0;
 
   std::string text() const {
     std::string text;
-    for (std::size_t i = 0; i < kRows.size(); ++i) {
+    for (std::size_t i = 0; i < kKinds.size(); ++i) {
       if (tried[i] > 0) {
-        text += fmt::format("{} {}, ", tried[i], kRows[i].name);
+        text += fmt::format("{} {}, ", tried[i], kKinds[i].name);
       }
     }
     return text + fmt::format("models lost {}, files leaked {}", lost, leaked);
@@ -48,6 +52,46 @@ Sums& test_sums() {
   return sums;
 }
 
+/// What was tried on which command.
+std::map<std::string, Counts>& counts_by_command() {
+  static std::map<std::string, Counts> counts;
+  return counts;
+}
+
+/// The last part of the running test's name; sweeps over commands end in one.
+std::string running_command() {
+  const testing::TestInfo* info = testing::UnitTest::GetInstance()->current_test_info();
+  const std::string name = info != nullptr ? info->name() : "";
+  const std::size_t slash = name.rfind('/');
+  return slash == std::string::npos ? "several" : name.substr(slash + 1);
+}
+
+void print_table() {
+  const auto print_row = [](const std::string& name, const Counts& counts) {
+    std::printf("%-14s", name.c_str());
+    for (const std::uint64_t n : counts) {
+      std::printf(" %11llu", static_cast<unsigned long long>(n));
+    }
+    std::printf("\n");
+  };
+  std::printf("%-14s", "command");
+  Counts floors{};
+  for (std::size_t i = 0; i < kKinds.size(); ++i) {
+    std::printf(" %11s", kKinds[i].heading);
+    floors[i] = kKinds[i].floor;
+  }
+  std::printf("\n");
+  for (const auto& [command, counts] : counts_by_command()) {
+    print_row(command, counts);
+  }
+  print_row("sum", all_sums().tried);
+  print_row("at least", floors);
+  std::printf("models lost %llu, files leaked %llu, seed %llu\n",
+              static_cast<unsigned long long>(all_sums().lost),
+              static_cast<unsigned long long>(all_sums().leaked),
+              static_cast<unsigned long long>(sweep_seed()));
+}
+
 class Printer : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo&) override { test_sums() = {}; }
   void OnTestEnd(const testing::TestInfo& info) override {
@@ -57,13 +101,12 @@ class Printer : public testing::EmptyTestEventListener {
 
 class Floors : public testing::Environment {
   void TearDown() override {
-    std::printf("all: %s (seed %llu)\n", all_sums().text().c_str(),
-                static_cast<unsigned long long>(sweep_seed()));
-    if (!full_sweep() || GTEST_FLAG_GET(filter) != "*") {
+    print_table();
+    if (!full_sweep() || GTEST_FLAG_GET(filter) != "*" || std::getenv("GTEST_TOTAL_SHARDS")) {
       return;
     }
-    for (std::size_t i = 0; i < kRows.size(); ++i) {
-      EXPECT_GE(all_sums().tried[i], kRows[i].floor) << kRows[i].name;
+    for (std::size_t i = 0; i < kKinds.size(); ++i) {
+      EXPECT_GE(all_sums().tried[i], kKinds[i].floor) << kKinds[i].name;
     }
     EXPECT_EQ(all_sums().lost, 0u);
     EXPECT_EQ(all_sums().leaked, 0u);
@@ -75,6 +118,7 @@ class Floors : public testing::Environment {
 void count(Tried what, std::uint64_t n) {
   all_sums().tried[static_cast<std::size_t>(what)] += n;
   test_sums().tried[static_cast<std::size_t>(what)] += n;
+  counts_by_command()[running_command()][static_cast<std::size_t>(what)] += n;
 }
 
 void count_lost(std::uint64_t n) {

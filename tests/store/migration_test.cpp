@@ -3,12 +3,9 @@
 #include <cstdio>
 
 #include <sqlite3.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "store/migrations.h"
-#include "tests/store/fault_plan.h"
-#include "tests/store/store_fixture.h"
+#include "tests/store/child.h"
 
 namespace lm::store {
 namespace {
@@ -77,17 +74,8 @@ TEST_F(MigrationTest, IsAllOrNothingWhereverItIsKilled) {
   for (bool completed = false; !completed;) {
     SCOPED_TRACE(points + 1);
     make_golden();
-    std::fflush(nullptr);
-    const pid_t child = ::fork();
-    if (child == 0) {
-      start_faults({.kind = FaultPlan::Kind::kill, .at = points + 1});
-      ::_exit(migrate_later() ? 0 : 1);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFEXITED(status));
-    ASSERT_TRUE(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == kKilled) << status;
-    completed = WEXITSTATUS(status) == 0;
+    completed = killed_at(points + 1, [&] { return exit_status(migrate_later()); }) == 0;
+    ASSERT_FALSE(HasFailure());
     ++points;
     const std::int64_t version = expect_old_or_new();
     EXPECT_TRUE(!completed || version == 3);
@@ -144,18 +132,9 @@ TEST_F(MigrationTest, AStoreWithAnEmptyOrGoldenIndexSurvivesItsFirstOpen) {
         make_golden();
         fs::copy_file(index(), home / "index.db");
       }
-      std::fflush(nullptr);
-      const long k = ++points;
-      const pid_t child = ::fork();
-      if (child == 0) {
-        start_faults({.kind = FaultPlan::Kind::kill, .at = k});
-        ::_exit(Store::open(home, Store::Mode::read_write) ? 0 : 1);
-      }
-      int status = 0;
-      ASSERT_EQ(::waitpid(child, &status, 0), child);
-      ASSERT_TRUE(WIFEXITED(status));
-      ASSERT_TRUE(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == kKilled) << status;
-      completed = WEXITSTATUS(status) == 0;
+      completed = killed_at(++points, [&] {
+                    return Store::open(home, Store::Mode::read_write) ? 0 : 1;
+                  }) == 0;
       Store store = open_store(home);
       EXPECT_EQ(names_of(store), std::vector<std::string>{"a:1"});
       EXPECT_TRUE(store.warnings().empty()) << store.warnings()[0];

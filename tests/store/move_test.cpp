@@ -6,13 +6,10 @@
 #include <unistd.h>
 
 #include "store/partials.h"
-#include "tests/store/fault_plan.h"
-#include "tests/store/store_fixture.h"
+#include "tests/store/child.h"
 
 namespace lm::store {
 namespace {
-
-using Picture = std::map<std::string, std::vector<std::string>>;
 
 class MoveTest : public testing::Test {
  protected:
@@ -31,11 +28,10 @@ class MoveTest : public testing::Test {
     ASSERT_OK(write_journal(store.journal_path(half), {.model = "half:1", .size_bytes = 9}));
     write_file(home / "aliases.json", "{}");
     write_file(home / "history", "hello\n");
+    fs::create_directories(home / "cache/packed");
+    write_file(home / "cache/packed/a", "packed");
+    write_file(home / "cache/b", "b");
     ASSERT_OK(store.open_model("a:1"));  // has a time of use
-  }
-  static Picture picture_of(const fs::path& home) {
-    Store store = open_store(home);
-    return picture(store);
   }
   static Result<void> move(const fs::path& home, const fs::path& to, bool may_rename) {
     LM_TRY(Store store, Store::open(home, Store::Mode::read_write));
@@ -51,6 +47,8 @@ class MoveTest : public testing::Test {
     EXPECT_EQ(store.partials().value().size(), 1u);
     EXPECT_EQ(read_file(to / "aliases.json"), "{}");
     EXPECT_EQ(read_file(to / "history"), "hello\n");
+    EXPECT_EQ(read_file(to / "cache/packed/a"), "packed");
+    EXPECT_EQ(read_file(to / "cache/b"), "b");
     EXPECT_FALSE(fs::exists(to / "moving-from"));
     EXPECT_TRUE(files_in(to / "tmp").empty());
     EXPECT_OK(store.remove("b:1"));
@@ -129,6 +127,15 @@ TEST_F(MoveTest, RefusesWhileSomebodyUsesTheStore) {
     EXPECT_ERROR(other.move_to(to), ErrorCode::locked);
   }
   {
+    // A chat has only its model left of the store.
+    std::optional<OpenModel> model = open_store(home()).open_model("a:1").value();
+    Store store = open_store(home());
+    const auto refused = store.move_to(to);
+    EXPECT_ERROR(refused, ErrorCode::locked);
+    EXPECT_TRUE(refused.error().problem.contains("uses the store"));
+    EXPECT_EQ(picture(store).size(), 3u) << "a refused move leaves the store as it was";
+  }
+  {
     Store store = open_store(home());
     const auto part = lock_partial(store.partial_path(sha256("half")), false).value();
     EXPECT_ERROR(store.move_to(to), ErrorCode::locked);
@@ -161,6 +168,25 @@ TEST_F(MoveTest, RefusesWhileSomebodyUsesTheStore) {
   EXPECT_OK(store.move_to(to));
 }
 
+TEST_F(MoveTest, NobodyOpensAStoreThatIsBeingMoved) {
+  fill(home());
+  Store store = open_store(home());
+  int tried = 0;
+  const auto progress = [&](std::uint64_t, std::uint64_t) {
+    for (const Store::Mode mode : {Store::Mode::read_write, Store::Mode::read_only}) {
+      const auto opened = Store::open(home(), mode);
+      EXPECT_FALSE(opened.has_value());
+      EXPECT_TRUE(opened || opened.error().code == ErrorCode::locked);
+      ++tried;
+    }
+    return tried < 6;  // breaks the move off
+  };
+  EXPECT_ERROR(store.move_to(folder_.path() / "to", {.may_rename = false, .progress = progress}),
+               ErrorCode::interrupted);
+  EXPECT_EQ(tried, 6);
+  EXPECT_EQ(picture_of(home()).size(), 3u) << "afterwards it is open to all again";
+}
+
 TEST_F(MoveTest, DoesNotMoveADamagedBlob) {
   fill(home());
   Store store = open_store(home());
@@ -184,18 +210,10 @@ TEST_F(MoveTest, LeavesOneCompleteStoreWhereverItIsKilled) {
       TempFolder folder;
       const fs::path home = folder.path() / "home";
       const fs::path to = folder.path() / "to";
-      std::fflush(nullptr);
-      const pid_t child = ::fork();
-      if (child == 0) {
-        fill(home);
-        start_faults({.kind = FaultPlan::Kind::kill, .at = points + 1});
-        ::_exit(move(home, to, may_rename) ? 0 : 1);
-      }
-      int status = 0;
-      ASSERT_EQ(::waitpid(child, &status, 0), child);
-      ASSERT_TRUE(WIFEXITED(status));
-      ASSERT_TRUE(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == kKilled) << status;
-      completed = WEXITSTATUS(status) == 0;
+      fill(home);
+      completed =
+          killed_at(points + 1, [&] { return exit_status(move(home, to, may_rename)); }) == 0;
+      ASSERT_FALSE(HasFailure());
       ++points;
       // Looked at, not opened: opening would make a store where there is none.
       const auto is_complete = [&](const fs::path& at) {

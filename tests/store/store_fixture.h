@@ -142,9 +142,12 @@ inline std::set<std::string> files_in(const fs::path& folder) {
   return names;
 }
 
-/// Name of every model and digests of its blobs; every blob is read and its digest checked.
-inline std::map<std::string, std::vector<std::string>> picture(Store& store) {
-  std::map<std::string, std::vector<std::string>> result;
+/// Name of every model and digests of its blobs.
+using Picture = std::map<std::string, std::vector<std::string>>;
+
+/// Every blob is read and its digest checked.
+inline Picture picture(Store& store) {
+  Picture result;
   for (const std::string& name : names_of(store)) {
     auto model = store.open_model(name);
     EXPECT_TRUE(model.has_value()) << name << ": " << explain(model.error());
@@ -161,5 +164,18 @@ inline std::map<std::string, std::vector<std::string>> picture(Store& store) {
   }
   return result;
 }
+
+inline Picture picture_of(const fs::path& home) {
+  Store store = open_store(home);
+  return picture(store);
+}
+
+/// A folder for one store.
+class StoreTest : public testing::Test {
+ protected:
+  fs::path home() const { return folder_.path() / "home"; }
+  Store open(Store::Mode mode = Store::Mode::read_write) const { return open_store(home(), mode); }
+  TempFolder folder_;
+};
 
 }  // namespace lm::store
