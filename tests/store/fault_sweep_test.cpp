@@ -2,18 +2,11 @@
 // S5 of the store).
 #include <cstdio>
 
-#include "tests/store/commands.h"
 #include "tests/store/fault_plan.h"
+#include "tests/store/sweep.h"
 
 namespace lm::store {
 namespace {
-
-using Picture = std::map<std::string, std::vector<std::string>>;
-
-Result<void> run_command(const SweepCommand& command, const fs::path& home) {
-  LM_TRY(Store store, Store::open(home, Store::Mode::read_write));
-  return command.run(store, home);
-}
 
 void expect_useful(const Error& error) {
   EXPECT_FALSE(error.subject.empty());
@@ -24,26 +17,7 @@ class FaultSweep : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(FaultSweep, LeavesTheStoreBeforeOrAfter) {
   const SweepCommand command = sweep_commands()[GetParam()];
-  const auto prepare = [&](const fs::path& home) {
-    prepare_store(home);
-    if (command.before) {
-      command.before(home);
-    }
-  };
-  Picture before;
-  Picture after;
-  {
-    TempFolder folder;
-    const fs::path home = folder.path() / "home";
-    prepare(home);
-    {
-      Store store = open_store(home);
-      before = picture(store);
-    }
-    ASSERT_OK(run_command(command, home));
-    Store store = open_store(home);
-    after = picture(store);
-  }
+  const auto [before, after] = pictures_around(command);
   long injections = 0;
   for (const auto kind : {FaultPlan::Kind::fail_once, FaultPlan::Kind::fail_from}) {
     for (const int error : {ENOSPC, EIO}) {
@@ -53,7 +27,7 @@ TEST_P(FaultSweep, LeavesTheStoreBeforeOrAfter) {
                      (kind == FaultPlan::Kind::fail_once ? " once" : " from then on"));
         TempFolder folder;
         const fs::path home = folder.path() / "home";
-        prepare(home);
+        prepare(command, home);
         start_faults({.kind = kind, .at = at, .error = error});
         const auto done = run_command(command, home);
         const bool reached = fault_plan().calls >= at;
@@ -68,17 +42,11 @@ TEST_P(FaultSweep, LeavesTheStoreBeforeOrAfter) {
           }
         }
         stop_faults();
-        {
-          Store store = open_store(home);
-          const Picture found = picture(store);
-          ASSERT_TRUE(found == before || found == after);
-          ASSERT_TRUE(!done || found == after) << "a command that succeeded has done its work";
-        }
+        const Picture found = picture_of(home);
+        ASSERT_TRUE(found == before || found == after);
+        ASSERT_TRUE(!done || found == after) << "a command that succeeded has done its work";
         ASSERT_OK(run_command(command, home));
-        {
-          Store store = open_store(home);
-          ASSERT_EQ(picture(store), after);
-        }
+        ASSERT_EQ(picture_of(home), after);
         expect_nothing_leaked(home);
         ASSERT_FALSE(HasFailure());
         if (!reached) {

@@ -2,18 +2,11 @@
 // with every result code that a file system or a torn file can cause (promise S5 of the store).
 #include <cstdio>
 
-#include "tests/store/commands.h"
 #include "tests/store/fault_plan.h"
+#include "tests/store/sweep.h"
 
 namespace lm::store {
 namespace {
-
-using Picture = std::map<std::string, std::vector<std::string>>;
-
-Result<void> run_command(const SweepCommand& command, const fs::path& home) {
-  LM_TRY(Store store, Store::open(home, Store::Mode::read_write));
-  return command.run(store, home);
-}
 
 std::vector<SweepCommand> commands() {
   std::vector<SweepCommand> chosen = sweep_commands();
@@ -31,31 +24,7 @@ class SqliteFaults : public testing::TestWithParam<std::size_t> {
 
 TEST_P(SqliteFaults, LeaveTheStoreBeforeOrAfter) {
   const SweepCommand command = commands()[GetParam()];
-  const auto prepare = [&](const fs::path& home) {
-    prepare_store(home);
-    if (command.before) {
-      command.before(home);
-    }
-  };
-  Picture before;
-  Picture after;
-  {
-    TempFolder folder;
-    const fs::path home = folder.path() / "home";
-    prepare(home);
-    {
-      Store store = open_store(home);
-      before = picture(store);
-    }
-  }
-  {
-    TempFolder folder;
-    const fs::path home = folder.path() / "home";
-    prepare(home);
-    ASSERT_OK(run_command(command, home));
-    Store store = open_store(home);
-    after = picture(store);
-  }
+  const auto [before, after] = pictures_around(command);
   long injections = 0;
   long first = 1;
   for (const int code : {SQLITE_BUSY, SQLITE_FULL, SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_NOTADB}) {
@@ -73,7 +42,7 @@ TEST_P(SqliteFaults, LeaveTheStoreBeforeOrAfter) {
                      (kind == FaultPlan::Kind::fail_once ? " once" : " from then on"));
         TempFolder folder;
         const fs::path home = folder.path() / "home";
-        prepare(home);
+        prepare(command, home);
         start_faults({.kind = kind, .at = at, .error = EIO, .sqlite_code = code});
         const auto done = run_command(command, home);
         const bool reached = fault_plan().calls >= at;
@@ -83,11 +52,8 @@ TEST_P(SqliteFaults, LeaveTheStoreBeforeOrAfter) {
           EXPECT_FALSE(done.error().subject.empty());
           EXPECT_FALSE(done.error().problem.empty());
         }
-        {
-          Store store = open_store(home);
-          const Picture found = picture(store);
-          ASSERT_TRUE(found == after || (!done && found == before));
-        }
+        const Picture found = picture_of(home);
+        ASSERT_TRUE(found == after || (!done && found == before));
         ASSERT_OK(run_command(command, home)) << "the second try must succeed";
         expect_nothing_leaked(home);
         ASSERT_FALSE(HasFailure());
