@@ -134,7 +134,8 @@ Result<LocalScan> scan_ollama(const LocalRoot& root) {
     return scan;
   }
   constexpr int kDepth = 8;  // names of some hosts hold a slash more; they get a line
-  LM_TRY(const std::vector<WalkedFile> files, walk_files(root, folder, kDepth, scan.refused));
+  // Every name here is a tag, so every file that can't be looked at gets a line.
+  LM_TRY(const std::vector<WalkedFile> files, walk_files(root, folder, kDepth, scan.refused, ""));
   for (const WalkedFile& file : files) {
     auto model = read_model(root, file.file.path);
     if (model) {

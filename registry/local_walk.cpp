@@ -62,7 +62,8 @@ Result<std::string> LocalRoot::text(const fs::path& name, std::uint64_t limit_by
 }
 
 Result<std::vector<WalkedFile>> walk_files(const LocalRoot& root, const fs::path& folder, int depth,
-                                           std::vector<LocalRefusal>& refused) {
+                                           std::vector<LocalRefusal>& refused,
+                                           std::string_view wanted) {
   std::vector<WalkedFile> files;
   std::error_code error;
   fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error);
@@ -83,7 +84,7 @@ Result<std::vector<WalkedFile>> walk_files(const LocalRoot& root, const fs::path
     auto real = root.file(it->path());
     if (!real) {
       // Folders behind links are not entered; only what calls itself a model is worth a line.
-      if (it->path().extension() == ".gguf") {
+      if (it->path().native().ends_with(wanted)) {
         refused.push_back({.path = it->path(), .reason = real.error().problem, .is_fault = true});
       }
       continue;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "registry/local_models.h"
@@ -31,11 +32,12 @@ struct WalkedFile {
 };
 
 /// All files below `folder`, at most `depth` folders deep; linked folders are not entered, files
-/// that lead out of `root` or are no files go to `refused`. Hidden files are left out. Error
-/// limit_exceeded above 100,000 entries.
+/// that lead out of `root` or are no files go to `refused` if their names end in `wanted`. Hidden
+/// files are left out. Error limit_exceeded above 100,000 entries.
 Result<std::vector<WalkedFile>> walk_files(const LocalRoot& root,
                                            const std::filesystem::path& folder, int depth,
-                                           std::vector<LocalRefusal>& refused);
+                                           std::vector<LocalRefusal>& refused,
+                                           std::string_view wanted = ".gguf");
 
 /// Names of the folders directly in `folder`, sorted; links are left out.
 Result<std::vector<std::string>> subfolders(const std::filesystem::path& folder);
