@@ -4,44 +4,22 @@
 
 #include <fmt/format.h>
 
-#include "registry/retry.h"
+#include "registry/ranged_file.h"
 #include "store/file_ops.h"
 #include "store/sha256.h"
 
 namespace lm::registry {
 namespace {
 
-constexpr int kMaxExpiries = 3;
-
-bool is_expired(int status) {
-  return status == 400 || status == 401 || status == 403 || status == 410;
-}
-
 /// One chunk in memory, over a fresh request.
 Result<std::string> fetch_chunk(HttpClient& http, TransferRun& run, ByteRange range,
-                                std::uint64_t& fetched_bytes, int expiries = 0) {
-  LM_TRY(const Resolved address, run.address());
-  const Url& url = address.url;
-  LM_TRY(HttpResponse response,
-         http.fetch({.url = url,
-                     .headers = {fmt::format("Range: bytes={}-{}", range.begin, range.end - 1)},
-                     .max_body_bytes = static_cast<std::size_t>(range.end - range.begin),
-                     .stop_at_body = false,
-                     .bearer = address.bearer}));
-  if (is_expired(response.status) && expiries < kMaxExpiries) {
-    run.forget_address();
-    return fetch_chunk(http, run, range, fetched_bytes, expiries + 1);
-  }
-  fetched_bytes += response.body.size();
-  const std::string expected = fmt::format("bytes {}-{}/", range.begin, range.end - 1);
-  if (response.status != 206 || response.body.size() != range.end - range.begin ||
-      !response.headers.get("content-range").starts_with(expected)) {
-    Error error = status_error(url, response.status, response.headers);
-    error.problem = fmt::format("chunk {}-{} can't be fetched again: status {}, {} bytes",
-                                range.begin, range.end - 1, response.status, response.body.size());
-    return std::unexpected(error);
-  }
-  return std::move(response.body);
+                                std::uint64_t& fetched_bytes) {
+  LM_TRY(std::string bytes, fetch_range(http,
+                                        {.get = [&run] { return run.address(); },
+                                         .forget = [&run] { run.forget_address(); }},
+                                        range));
+  fetched_bytes += bytes.size();
+  return bytes;
 }
 
 }  // namespace

@@ -74,6 +74,7 @@ Result<GgufFile> GgufFile::read(std::vector<std::unique_ptr<ByteSource>> sources
         file.tensors_.push_back(tensor);
       }
       file.header_bytes_.push_back(open.part.header_bytes);
+      file.keys_end_.push_back(open.part.keys_end);
       for (std::string& warning : open.part.warnings) {
         file.warnings_.push_back(std::move(warning));
       }

@@ -71,12 +71,15 @@ class GgufFile {
   Result<std::span<const std::byte>> data(const GgufTensor& tensor) const;
   /// How far into each part the reader had to look: end of the header and tensor table.
   std::uint64_t header_bytes(std::size_t part) const { return header_bytes_[part]; }
+  /// Where the tensor table begins in each part.
+  std::uint64_t keys_end(std::size_t part) const { return keys_end_[part]; }
   /// Things that are odd and harmless: trailing bytes, missing final padding.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   std::vector<std::unique_ptr<ByteSource>> parts_;
   std::vector<std::uint64_t> header_bytes_;
+  std::vector<std::uint64_t> keys_end_;
   Metadata metadata_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string_view, std::size_t>

@@ -65,6 +65,7 @@ class PartReader {
     LM_CHECK(read_magic());
     LM_CHECK(read_counts());
     LM_CHECK(read_keys());
+    part_.keys_end = cursor_.position();
     LM_TRY(const std::uint64_t alignment, read_alignment());
     LM_CHECK(read_tensors(alignment));
     part_.header_bytes = cursor_.position();

@@ -18,6 +18,7 @@ struct Part {
   std::uint32_t version = 0;
   Metadata metadata;
   std::vector<GgufTensor> tensors;  ///< in file order; `part` is left 0
+  std::uint64_t keys_end = 0;       ///< end of the metadata, where the tensor table begins
   std::uint64_t header_bytes = 0;   ///< end of the tensor table
   std::vector<std::string> warnings;
 };
