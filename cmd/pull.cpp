@@ -4,6 +4,7 @@
 
 #include "cmd/arguments.h"
 #include "cmd/command.h"
+#include "cmd/fit_subject.h"
 #include "cmd/format.h"
 #include "cmd/output.h"
 #include "cmd/puller.h"
@@ -15,6 +16,7 @@ struct PullArguments {
   std::vector<std::string> names;
   std::optional<std::string> quant, file, revision, limit_rate;
   std::optional<std::int64_t> connections;
+  bool fit = false;
   bool dry_run = false;
   bool insecure = false;
 };
@@ -39,8 +41,13 @@ void print_dry_run(const registry::PullResult& result, bool json) {
 }
 
 Result<void> pull_one(LocalStore& store, const std::string& name, const PullArguments& given,
-                      const registry::PullOptions& options, bool json) {
+                      registry::PullOptions options, bool json) {
   LM_TRY(const registry::ModelRef ref, registry::ModelRef::parse(name));
+  if (given.fit) {
+    LM_TRY(FittingQuant fitting, fitting_quant(ref));
+    print_note(fitting.reason);
+    options.quant = std::move(fitting.quant);
+  }
   LM_TRY(const registry::PullResult result,
          pull_with_progress(store, ref, options, given.insecure,
                             json ? PullDisplay::frames : PullDisplay::progress));
@@ -58,6 +65,7 @@ Result<ExitCode> pull_command(CommandLine& line) {
   PullArguments given;
   Arguments arguments(line);
   arguments.text("--quant", given.quant, "Q", "quantisation to take, for example Q4_K_M");
+  arguments.flag("--fit", given.fit, "take the quantisation that suits this machine best");
   arguments.text("--file", given.file, "NAME", "exact file of the repository");
   arguments.text("--revision", given.revision, "REV", "branch, tag or commit (default: main)");
   arguments.text("--limit-rate", given.limit_rate, "RATE",
@@ -71,6 +79,9 @@ Result<ExitCode> pull_command(CommandLine& line) {
   LM_TRY(const bool go_on, arguments.parse());
   if (!go_on) {
     return ExitCode::ok;
+  }
+  if (given.fit && (given.quant || given.file)) {
+    return usage_error("lm pull", "--fit chooses the file: leave --quant and --file out");
   }
   registry::PullOptions options{.quant = given.quant.value_or(""),
                                 .file = given.file.value_or(""),
