@@ -325,12 +325,12 @@ struct RowsVisitor {
   std::uint32_t operator()(const ops::MatMul& o) const { return of(o.rows); }
   std::uint32_t operator()(const ops::QkvMatMul&) const { return rows; }
   std::uint32_t operator()(const ops::HeadMatMul&) const { return rows; }
-  std::uint32_t operator()(const ops::CopyCols&) const { return rows; }
+  std::uint32_t operator()(const ops::CopyCols& o) const { return of(o.rows); }
   std::uint32_t operator()(const ops::RopeKvWrite&) const { return rows; }
   std::uint32_t operator()(const ops::Attention&) const { return rows; }
-  std::uint32_t operator()(const ops::GatedFfn&) const { return rows; }
-  std::uint32_t operator()(const ops::MoeRoute&) const { return rows; }
-  std::uint32_t operator()(const ops::MoeFfn&) const { return rows; }
+  std::uint32_t operator()(const ops::GatedFfn& o) const { return of(o.rows); }
+  std::uint32_t operator()(const ops::MoeRoute& o) const { return of(o.rows); }
+  std::uint32_t operator()(const ops::MoeFfn& o) const { return of(o.rows); }
   std::uint32_t operator()(const ops::CausalConv&) const { return rows; }
   std::uint32_t operator()(const ops::DeltaNet&) const { return rows; }
   std::uint32_t operator()(const ops::MeanRows&) const { return outputs; }

@@ -59,8 +59,8 @@ struct Counter {
   }
   OpWork operator()(const ops::HeadMatMul& o) const { return product(o.weight, step.n_row); }
   OpWork operator()(const ops::GatedFfn& o) const {
-    OpWork work = product(o.w_gate, step.n_row);
-    work += product(o.w_up, step.n_row);
+    OpWork work = product(o.w_gate, rows(o.rows));
+    work += product(o.w_up, rows(o.rows));
     return work;
   }
   OpWork operator()(const ops::Logits& o) const { return product(o.weight, step.n_out); }
@@ -69,9 +69,9 @@ struct Counter {
     const double used = o.ids.cols;
     const double experts = std::max(1.0, static_cast<double>(o.n_expert));
     // A row misses an expert with probability 1 - used / experts.
-    const double touched = experts * (1.0 - std::pow(1.0 - std::min(used / experts, 1.0),
-                                                     static_cast<double>(step.n_row)));
-    const double n_row = touched > 0.0 ? step.n_row * used / touched : 0.0;
+    const double touched =
+        experts * (1.0 - std::pow(1.0 - std::min(used / experts, 1.0), rows(o.rows)));
+    const double n_row = touched > 0.0 ? rows(o.rows) * used / touched : 0.0;
     OpWork work = part_of_product(o.w_up, n_row, touched * o.n_ff);
     if (!o.w_gate.empty()) {
       work += part_of_product(o.w_gate, n_row, touched * o.n_ff);

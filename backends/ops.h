@@ -136,6 +136,7 @@ struct CopyCols {
   std::uint32_t x_width = 0, x_begin = 0;
   std::uint32_t out_width = 0, out_begin = 0;
   std::uint32_t n = 0;
+  RowSet rows = RowSet::step;
 };
 
 /// Per head: optional RMS norm of q and k, rotation of q (in place) and k; k and v are then written
@@ -189,6 +190,7 @@ struct GatedFfn {
   TensorRef b_gate, b_up;  ///< [1, n_ff] f32, or empty
   TensorRef out;           ///< [T, n_ff]
   Activation act = Activation::silu;
+  RowSet rows = RowSet::step;
 };
 
 /// Chooses n_used experts a row from p = gating(logits), which for softmax_chosen are the logits
@@ -207,6 +209,7 @@ struct MoeRoute {
   bool normalize = false;
   float scale = 1.0f;
   std::uint32_t n_group = 1, n_group_used = 1;
+  RowSet rows = RowSet::step;
 };
 
 /// out = sum over a row's chosen experts e of weight_e * (down_e (act(gate_e x + bg_e) * (up_e x +
@@ -224,6 +227,7 @@ struct MoeFfn {
   std::uint32_t n_expert = 0, n_ff = 0, expert_stride = 0;
   Activation act = Activation::silu;
   bool accumulate = false;
+  RowSet rows = RowSet::step;
 };
 
 /// Depthwise causal convolution along each sequence: out[t] = act(sum_j w[c, j] x[t - taps + 1 +

@@ -32,11 +32,11 @@ double gated(Activation act, double gate, double up) {
 }
 
 void run(const ops::GatedFfn& op, const Context& c) {
-  linear(c, op.x, op.w_up, op.b_up, op.out, c.step.n_row, false);
-  std::vector<float> up(std::uint64_t{c.step.n_row} * op.out.cols, 1.0f);
+  linear(c, op.x, op.w_up, op.b_up, op.out, c.rows(op.rows), false);
+  std::vector<float> up(std::uint64_t{c.rows(op.rows)} * op.out.cols, 1.0f);
   if (!op.w_gate.empty()) {
     std::copy_n(c.f32(op.out), up.size(), up.data());
-    linear(c, op.x, op.w_gate, op.b_gate, op.out, c.step.n_row, false);
+    linear(c, op.x, op.w_gate, op.b_gate, op.out, c.rows(op.rows), false);
   }
   float* out = c.f32(op.out);
   for (std::size_t i = 0; i < up.size(); ++i) {

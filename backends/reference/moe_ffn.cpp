@@ -40,7 +40,7 @@ void add_expert(const ops::MoeFfn& op, const Context& c, const std::vector<float
 }  // namespace
 
 void run(const ops::MoeFfn& op, const Context& c) {
-  for (std::uint32_t r = 0; r < c.step.n_row; ++r) {
+  for (std::uint32_t r = 0; r < c.rows(op.rows); ++r) {
     const auto* ids = reinterpret_cast<const std::int32_t*>(c.bytes(op.ids, r));
     const float* weights = c.f32(op.weights, r);
     const std::vector<float> x(c.f32(op.x, r), c.f32(op.x, r) + op.x.cols);

@@ -129,7 +129,7 @@ void route_row(const ops::MoeRoute& op, const float* logits, const float* bias,
 }
 
 void run(const ops::MoeRoute& op, const Context& c) {
-  for (std::uint32_t r = 0; r < c.step.n_row; ++r) {
+  for (std::uint32_t r = 0; r < c.rows(op.rows); ++r) {
     route_row(op, c.f32(op.logits, r), c.f32(op.bias), c.f32(op.expert_scale),
               reinterpret_cast<std::int32_t*>(c.bytes(op.ids, r)), c.f32(op.weights, r));
   }

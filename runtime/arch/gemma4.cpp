@@ -89,18 +89,19 @@ Value mixed_ffn(Forward& f, const Value& x) {
     return f.project(f.ffn(f.norm(x, "ffn_norm"), dense));
   }
   const Value a = f.norm(f.project(f.ffn(f.norm(x, "ffn_norm"), dense)), "post_ffw_norm_1");
-  Value router = f.value(f.h.n_embd);
+  Value router = f.value(f.h.n_embd, x.rows);
   f.emit(ops::Norm{.x = x.ref,
                    .out = router.ref,
                    .weight = f.vector("ffn_gate_inp", f.h.n_embd, Need::required, ".scale"),
                    .bias = {},
-                   .eps = f.h.norm_eps});
+                   .eps = f.h.norm_eps,
+                   .rows = x.rows});
   router = f.scaled(router, 1.0f / std::sqrt(static_cast<float>(f.h.n_embd)));
   const Value experts =
       f.moe(f.norm(x, "pre_ffw_norm_2"), router,
             {.act = Activation::gelu_tanh, .fused_gate_up = true, .expert_scale = true});
   Value sum = f.norm(experts, "post_ffw_norm_2");
-  f.emit(ops::Add{.a = a.ref, .b = sum.ref, .out = sum.ref});
+  f.emit(ops::Add{.a = a.ref, .b = sum.ref, .out = sum.ref, .rows = sum.rows});
   return sum;
 }
 
@@ -130,7 +131,7 @@ void build(Forward& f) {
       add_layer_input(f, x, inputs, il);
     }
     if (const TensorRef scale = f.vector("layer_output_scale", 1, Need::optional); !scale.empty()) {
-      f.emit(ops::Mul{.a = scale, .b = x.ref, .out = x.ref, .a_constant = true});
+      f.emit(ops::Mul{.a = scale, .b = x.ref, .out = x.ref, .a_constant = true, .rows = x.rows});
     }
   }
   f.finish_with(x);

@@ -134,6 +134,22 @@ TensorRef Forward::constant(const std::string& key, const std::vector<float>& va
   return builder_.constant(key, listing() ? std::uint16_t{0} : device_, values);
 }
 
+void Forward::output_rows_only() {
+  builder_.begin_head();
+  output_rows_only_ = true;
+}
+
+Value Forward::of_wanted_rows(const Value& x) {
+  if (!output_rows_only_ || x.rows == RowSet::outputs) {
+    return x;
+  }
+  const Value picked = builder_.value(x.device, cols(x), RowSet::outputs);
+  if (!listing()) {
+    builder_.emit(x.device, ops::GatherRows{x.ref, picked.ref});
+  }
+  return picked;
+}
+
 Value Forward::value(std::uint32_t cols, RowSet rows, DType dtype) {
   return builder_.value(device_, cols, rows, dtype);
 }
@@ -252,7 +268,8 @@ void Forward::add_normed(Value& x, const Value& y, std::string_view name, const 
                  .weight = vector(name, cols(x)),
                  .bias = bias(name, cols(x), spec.bias),
                  .eps = h.norm_eps,
-                 .accumulate = true});
+                 .accumulate = true,
+                 .rows = x.rows});
 }
 
 Projection Forward::projection(const Value& x, std::string_view name, std::uint32_t n_out,
@@ -278,30 +295,39 @@ void Forward::add(Value& x, const Projection& y) {
     return;
   }
   x = here(x);
-  emit(ops::MatMul{
-      .x = y.x.ref, .weight = y.weight, .bias = y.bias, .out = x.ref, .accumulate = true});
+  emit(ops::MatMul{.x = here(y.x).ref,
+                   .weight = y.weight,
+                   .bias = y.bias,
+                   .out = x.ref,
+                   .accumulate = true,
+                   .rows = x.rows});
 }
 
 void Forward::add(Value& x, const Value& y) {
   x = here(x);
-  emit(ops::Add{.a = x.ref, .b = here(y).ref, .out = x.ref, .factor_b = h.residual_scale});
+  emit(ops::Add{
+      .a = x.ref, .b = here(y).ref, .out = x.ref, .factor_b = h.residual_scale, .rows = x.rows});
 }
 
 Value Forward::mul(const Value& a, const Value& b, Activation act) {
-  const Value out = value(cols(b));
-  emit(ops::Mul{.a = here(a).ref, .b = here(b).ref, .out = out.ref, .act = act});
+  const Value factor = here(b);
+  const Value out = value(cols(b), factor.rows);
+  emit(
+      ops::Mul{.a = here(a).ref, .b = factor.ref, .out = out.ref, .act = act, .rows = factor.rows});
   return out;
 }
 
 Value Forward::scaled(const Value& x, float factor) {
-  const Value out = value(cols(x));
-  emit(ops::Scale{.x = here(x).ref, .out = out.ref, .factor = factor});
+  const Value in = here(x);
+  const Value out = value(cols(x), in.rows);
+  emit(ops::Scale{.x = in.ref, .out = out.ref, .factor = factor, .rows = in.rows});
   return out;
 }
 
 Value Forward::slice(const Value& x, std::uint32_t begin, std::uint32_t n, std::uint32_t groups) {
-  const Value out = value(n * groups);
-  emit(ops::CopyCols{.x = here(x).ref,
+  const Value in = here(x);
+  const Value out = value(n * groups, in.rows);
+  emit(ops::CopyCols{.x = in.ref,
                      .out = out.ref,
                      .groups = groups,
                      .x_groups = groups,
@@ -309,7 +335,8 @@ Value Forward::slice(const Value& x, std::uint32_t begin, std::uint32_t n, std::
                      .x_begin = begin,
                      .out_width = n,
                      .out_begin = 0,
-                     .n = n});
+                     .n = n,
+                     .rows = in.rows});
   return out;
 }
 
@@ -340,16 +367,12 @@ Value Forward::pool(const Value& x, std::string_view norm_name, const NormSpec& 
 
 void Forward::finish_with(const Value& x, std::string_view norm_name, const NormSpec& spec,
                           Need output) {
-  const bool pooled = listing() ? h.pooling != Pooling::none : in_->pooled;
-  if (pooled) {
+  if (is_pooled()) {
     output_ = pool(x, norm_name, spec);
     return;
   }
-  builder_.begin_head();
-  const Value picked = builder_.value(x.device, h.n_embd, RowSet::outputs);
-  if (!listing()) {
-    builder_.emit(x.device, ops::GatherRows{x.ref, picked.ref});
-  }
+  output_rows_only();
+  const Value picked = of_wanted_rows(x);
   at_output();
   Value hidden = here(picked);
   hidden = norm_name.empty() ? hidden : norm_rows(hidden, norm_name, spec);

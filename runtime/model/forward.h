@@ -131,8 +131,8 @@ class Forward {
   // Values.
   Value value(std::uint32_t cols, RowSet rows = RowSet::step, DType dtype = DType::f32);
   void emit(Op op);
-  /// x on the device that works now.
-  Value here(const Value& x) { return builder_.on(device_, x); }
+  /// x on the device that works now; behind the last attention only its rows that have outputs.
+  Value here(const Value& x) { return builder_.on(device_, of_wanted_rows(x)); }
   static std::uint32_t cols(const Value& x) { return x.ref.cols; }
 
   // The input: token_embd, scaled by Hparams::embedding_scale. Learned positions and token type
@@ -184,6 +184,16 @@ class Forward {
   std::string full_name(std::string_view name, std::string_view suffix) const;
   void note(const std::string& name, std::uint64_t n_cols, std::uint64_t rows, bool vector,
             Need need);
+  /// Ops from here on work on the rows whose output is wanted: nothing later reads the others.
+  void output_rows_only();
+  Value of_wanted_rows(const Value& x);
+  /// Called behind what mixes the rows of a layer: the last one ends the need for all rows.
+  void leave_mixing() {
+    if (layer_ + 1 == h.n_layer && !is_pooled()) {
+      output_rows_only();
+    }
+  }
+  bool is_pooled() const { return listing() ? h.pooling != Pooling::none : in_->pooled; }
   Value norm_rows(const Value& x, std::string_view name, const NormSpec& spec);
   Value pool(const Value& x, std::string_view norm_name, const NormSpec& spec);
   std::vector<float> rope_factors(std::uint32_t n_rot);
@@ -206,6 +216,7 @@ class Forward {
   std::uint32_t layer_ = 0;
   Role role_ = Role::embedding;
   std::string prefix_;
+  bool output_rows_only_ = false;
   Value output_;
 };
 

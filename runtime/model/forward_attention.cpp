@@ -135,6 +135,7 @@ Projection Forward::attention(const Value& x, const AttentionSpec& spec) {
       .sinks = spec.sinks ? vector("attn_sinks", p.n_head) : TensorRef{},
       .slopes = spec.alibi ? constant("alibi", alibi_slopes(p.n_head, 8.0)) : TensorRef{},
       .kv = kv()});
+  leave_mixing();
   if (spec.gated) {
     mixed = mul(heads.gate, mixed, Activation::sigmoid);
   }
@@ -227,6 +228,7 @@ Projection Forward::latent_attention(const Value& x) {
                       .slopes = {},
                       .kv = kv()});
   if (!p.v_in_k) {
+    leave_mixing();
     return projection(mixed, "attn_output", h.n_embd);
   }
   const Value values = value(p.n_head * m.n_v);
@@ -236,6 +238,7 @@ Projection Forward::latent_attention(const Value& x) {
                        .n_head = p.n_head,
                        .x_width = m.kv_rank,
                        .out_width = m.n_v});
+  leave_mixing();
   return projection(values, "attn_output", h.n_embd);
 }
 

@@ -16,9 +16,10 @@ Projection Forward::dense(const Value& x, std::string_view suffix, std::uint32_t
                    .w_up = matrix(name("ffn_up"), cols(x), fused ? 2 * n_ff : n_ff),
                    .b_gate = {},
                    .b_up = bias(name("ffn_up"), fused ? 2 * n_ff : n_ff, spec.bias),
-                   .out = value(n_ff).ref,
-                   .act = spec.act};
-  const Value out{device_, op.out, RowSet::step};
+                   .out = value(n_ff, in.rows).ref,
+                   .act = spec.act,
+                   .rows = in.rows};
+  const Value out{device_, op.out, in.rows};
   if (fused) {
     const TensorRef both = op.w_up;
     op.w_gate = PlanBuilder::slice_rows(both, 0, n_ff);
@@ -46,8 +47,8 @@ Value Forward::moe(const Value& x, const MoeSpec& spec) {
 Value Forward::moe(const Value& x, const Value& router_x, const MoeSpec& spec) {
   const MoeParams& p = h.moe;
   const Value logits = linear(router_x, "ffn_gate_inp", p.n_expert, spec.bias);
-  Value ids = value(p.n_used, RowSet::step, DType::i32);
-  Value weights = value(p.n_used);
+  Value ids = value(p.n_used, logits.rows, DType::i32);
+  Value weights = value(p.n_used, logits.rows);
   emit(ops::MoeRoute{
       .logits = logits.ref,
       .bias = spec.selection_bias ? vector("exp_probs_b", p.n_expert, Need::optional, ".bias")
@@ -61,13 +62,15 @@ Value Forward::moe(const Value& x, const Value& router_x, const MoeSpec& spec) {
       .normalize = p.normalize,
       .scale = p.scale,
       .n_group = p.n_group,
-      .n_group_used = p.n_group_used});
+      .n_group_used = p.n_group_used,
+      .rows = logits.rows});
 
   const std::uint32_t at = layer_;
   at_layer(at, Part::experts);
   const std::uint64_t rows = std::uint64_t{p.n_ff} * p.n_expert;
   const bool fused = spec.fused_gate_up && has("ffn_gate_up_exps");
-  ops::MoeFfn op{.x = here(x).ref,
+  const Value in = here(x);
+  ops::MoeFfn op{.x = in.ref,
                  .ids = here(ids).ref,
                  .weights = here(weights).ref,
                  .w_gate = {},
@@ -76,11 +79,12 @@ Value Forward::moe(const Value& x, const Value& router_x, const MoeSpec& spec) {
                  .b_gate = table("ffn_gate_exps", p.n_expert, p.n_ff, spec.bias, ".bias"),
                  .b_up = table("ffn_up_exps", p.n_expert, p.n_ff, spec.bias, ".bias"),
                  .b_down = table("ffn_down_exps", p.n_expert, h.n_embd, spec.bias, ".bias"),
-                 .out = value(h.n_embd).ref,
+                 .out = value(h.n_embd, in.rows).ref,
                  .n_expert = p.n_expert,
                  .n_ff = p.n_ff,
                  .expert_stride = fused ? 2 * p.n_ff : p.n_ff,
-                 .act = spec.act};
+                 .act = spec.act,
+                 .rows = in.rows};
   if (fused) {
     op.w_gate = matrix("ffn_gate_up_exps", h.n_embd, 2 * rows);
     op.w_up =
@@ -89,7 +93,7 @@ Value Forward::moe(const Value& x, const Value& router_x, const MoeSpec& spec) {
     op.w_gate = matrix("ffn_gate_exps", h.n_embd, rows);
     op.w_up = matrix("ffn_up_exps", h.n_embd, rows);
   }
-  Value out{device_, op.out, RowSet::step};
+  Value out{device_, op.out, in.rows};
   emit(op);
   at_layer(at, Part::ffn);
   if (p.n_ff_shared > 0) {
@@ -98,7 +102,7 @@ Value Forward::moe(const Value& x, const Value& router_x, const MoeSpec& spec) {
       shared = mul(linear(x, "ffn_gate_inp_shexp", 1), shared, Activation::sigmoid);
     }
     out = here(out);
-    emit(ops::Add{.a = out.ref, .b = shared.ref, .out = out.ref});
+    emit(ops::Add{.a = out.ref, .b = shared.ref, .out = out.ref, .rows = out.rows});
   }
   return out;
 }

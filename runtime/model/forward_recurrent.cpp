@@ -44,6 +44,7 @@ Projection Forward::delta_net(const Value& x) {
                  .bias = {},
                  .group = r.head_dim,
                  .eps = h.norm_eps});
+  leave_mixing();
   return projection(mul(gate, mixed, Activation::silu), "ssm_out", h.n_embd);
 }
 
@@ -52,6 +53,7 @@ Projection Forward::short_convolution(const Value& x) {
   const Value all = linear(x, "shortconv.in_proj", 3 * n);
   const Value gated = mul(slice(all, 0, n), slice(all, 2 * n, n));
   const Value mixed = conv(gated, "shortconv.conv", Activation::identity);
+  leave_mixing();
   return projection(mul(slice(all, n, n), mixed), "shortconv.out_proj", n);
 }
 

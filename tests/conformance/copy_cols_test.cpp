@@ -28,6 +28,22 @@ TEST(CopyColsConformance, MovesOnlyItsColumns) {
   }
 }
 
+TEST(CopyColsConformance, MovesTheRowsWithOutputsOnly) {
+  LM_CASE("copy_cols of {} outputs of {} rows", 3, 9);
+  Scene scene(71000);
+  scene.rows(9, 3);
+  ops::CopyCols op;
+  op.x_width = 40;
+  op.x_begin = 5;
+  op.out_width = 30;
+  op.n = 30;
+  op.rows = RowSet::outputs;
+  op.x = scene.input(3, op.x_width);
+  op.out = scene.input(3, op.out_width);
+  scene.add(op);
+  expect_agreement(scene, {{op.out, 3, 0.0}});
+}
+
 TEST(CopyColsReference, GivesWhatTheFormulaGives) {
   Scene scene(1);
   scene.rows(2);

@@ -10,15 +10,19 @@ struct FfnCase {
   std::uint32_t rows = 1, n_embd = 256, n_ff = 100;
   bool gated = true;
   bool bias = false;
+  bool outputs = false;
   double limit = kQuantized;
 };
 
 void check(const FfnCase& c, std::uint32_t seed) {
-  LM_CASE("gated_ffn {}/{} act {} rows {} {} -> {} gated {} bias {}", layout(c.gate).name,
-          layout(c.up).name, static_cast<int>(c.act), c.rows, c.n_embd, c.n_ff, c.gated, c.bias);
+  LM_CASE("gated_ffn {}/{} act {} rows {} {} -> {} gated {} bias {} outputs {}",
+          layout(c.gate).name, layout(c.up).name, static_cast<int>(c.act), c.rows, c.n_embd, c.n_ff,
+          c.gated, c.bias, c.outputs);
   Scene scene(seed);
-  scene.rows(c.rows);
+  // Work on the rows that have outputs: fewer than the step has.
+  scene.rows(c.outputs ? 2 * c.rows + 1 : c.rows, c.outputs ? c.rows : 0);
   ops::GatedFfn op;
+  op.rows = c.outputs ? RowSet::outputs : RowSet::step;
   // Weights of f32 blocks are of order one: keep the products where the activations bend.
   op.x = scene.input(c.rows, c.n_embd, 2.0f / std::sqrt(static_cast<float>(c.n_embd)));
   op.w_gate = c.gated ? scene.weight(c.gate, c.n_ff, c.n_embd) : TensorRef{};
@@ -55,6 +59,12 @@ TEST(GatedFfnConformance, AgreesForAllActivations) {
       }
     }
   }
+}
+
+TEST(GatedFfnConformance, AgreesForRowsWithOutputs) {
+  check({.rows = 1, .outputs = true}, 31500);
+  check({.rows = 9, .bias = true, .outputs = true}, 31501);
+  check({.rows = 2, .gated = false, .outputs = true}, 31502);
 }
 
 TEST(GatedFfnConformance, AgreesForAllRowCountsAndMixedTypes) {

@@ -13,18 +13,22 @@ struct MoeCase {
   bool gated = true, bias = false, accumulate = false;
   bool fused = false;       ///< gate and up of an expert share a tensor
   bool one_expert = false;  ///< all rows choose the same ones
+  bool outputs = false;     ///< the rows that have outputs, not all of the step
   double limit = kTwoProducts;
 };
 
 void check(const MoeCase& c, std::uint32_t seed) {
   LM_CASE(
       "moe_ffn {}/{}/{} act {} rows {} experts {} of {} {} -> {} gated {} bias {} accumulate {} "
-      "fused {} one {}",
+      "fused {} one {} outputs {}",
       layout(c.gate).name, layout(c.up).name, layout(c.down).name, static_cast<int>(c.act), c.rows,
-      c.n_used, c.n_expert, c.n_embd, c.n_ff, c.gated, c.bias, c.accumulate, c.fused, c.one_expert);
+      c.n_used, c.n_expert, c.n_embd, c.n_ff, c.gated, c.bias, c.accumulate, c.fused, c.one_expert,
+      c.outputs);
   Scene scene(seed);
-  scene.rows(c.rows);
+  // Work on the rows that have outputs: fewer than the step has.
+  scene.rows(c.outputs ? 2 * c.rows + 1 : c.rows, c.outputs ? c.rows : 0);
   ops::MoeFfn op;
+  op.rows = c.outputs ? RowSet::outputs : RowSet::step;
   op.x = scene.input(c.rows, c.n_embd, 2.0f / std::sqrt(static_cast<float>(c.n_embd)));
   std::vector<std::int32_t> ids;
   for (std::uint32_t r = 0; r < c.rows; ++r) {
@@ -87,6 +91,12 @@ TEST(MoeFfnConformance, AgreesForAllActivationsAndOptions) {
   }
   check({.act = Activation::gelu_tanh, .rows = 4, .gated = false, .bias = true}, ++seed);
   check({.rows = 1, .gated = false, .accumulate = true}, ++seed);
+}
+
+TEST(MoeFfnConformance, AgreesForRowsWithOutputs) {
+  check({.rows = 1, .outputs = true}, 61500);
+  check({.rows = 5, .bias = true, .outputs = true}, 61501);
+  check({.rows = 17, .accumulate = true, .outputs = true}, 61502);
 }
 
 TEST(MoeFfnConformance, AgreesForAllRowCounts) {

@@ -9,6 +9,7 @@ struct RouteCase {
   bool bias = false, expert_scale = false, normalize = false;
   float scale = 1.0f;
   std::uint32_t n_group = 1, n_group_used = 1;
+  bool outputs = false;
 };
 
 ops::MoeRoute route(Scene& scene, const RouteCase& c, const TensorRef& logits) {
@@ -21,6 +22,7 @@ ops::MoeRoute route(Scene& scene, const RouteCase& c, const TensorRef& logits) {
   op.scale = c.scale;
   op.n_group = c.n_group;
   op.n_group_used = c.n_group_used;
+  op.rows = c.outputs ? RowSet::outputs : RowSet::step;
   return op;
 }
 
@@ -30,7 +32,8 @@ void check(const RouteCase& c, std::uint32_t seed) {
       c.rows, c.n_used, c.n_expert, static_cast<int>(c.gating), c.bias, c.expert_scale, c.normalize,
       c.n_group_used, c.n_group);
   Scene scene(seed);
-  scene.rows(c.rows);
+  // Work on the rows that have outputs: fewer than the step has.
+  scene.rows(c.outputs ? 2 * c.rows + 1 : c.rows, c.outputs ? c.rows : 0);
   ops::MoeRoute op = route(scene, c, scene.input(c.rows, c.n_expert, 3.0f));
   op.bias = c.bias ? scene.weight(DType::f32, 1, c.n_expert) : TensorRef{};
   op.expert_scale = c.expert_scale ? scene.weight(DType::f32, 1, c.n_expert) : TensorRef{};
@@ -41,6 +44,11 @@ void check(const RouteCase& c, std::uint32_t seed) {
   for (Executor& executor : executors()) {
     EXPECT_EQ(scene.run(*executor.backend, stop).ints(op.ids, c.rows), expected) << executor.name;
   }
+}
+
+TEST(MoeRouteConformance, AgreesForRowsWithOutputs) {
+  check({.rows = 1, .outputs = true}, 60500);
+  check({.rows = 6, .n_expert = 64, .n_used = 6, .outputs = true}, 60501);
 }
 
 TEST(MoeRouteConformance, AgreesForAllGatingsAndOptions) {

@@ -6,7 +6,8 @@
 namespace lm::cpu {
 
 ExpertRows::ExpertRows(const ops::MoeFfn& op, std::uint32_t max_rows)
-    : n_expert_(op.n_expert),
+    : row_set_(op.rows),
+      n_expert_(op.n_expert),
       n_used_(op.ids.cols),
       max_slots_(max_rows * op.ids.cols),
       max_groups_(std::min(max_slots_, op.n_expert + max_slots_ / kMaxProductRows)),
@@ -25,7 +26,7 @@ void ExpertRows::prepare(const RunState& run, const std::int32_t* ids) {
     return;
   }
   run_number_ = run.run_number;
-  n_slot_ = run.input->n_row * n_used_;
+  n_slot_ = run.rows(row_set_) * n_used_;
   groups_.clear();
 
   // Counting sort: stable, so that an expert's rows stay in order.
@@ -48,7 +49,7 @@ void ExpertRows::prepare(const RunState& run, const std::int32_t* ids) {
       slot += n_rows;
     }
   }
-  is_one_row_ = run.input->n_row == 1 && groups_.size() == n_slot_;
+  is_one_row_ = run.rows(row_set_) == 1 && groups_.size() == n_slot_;
   for (std::uint32_t i = 0; i < n_slot_; ++i) {
     choice_[first_[static_cast<std::uint32_t>(ids[i])]++] = i;
   }

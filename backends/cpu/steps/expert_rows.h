@@ -34,11 +34,14 @@ class ExpertRows {
   std::uint32_t choice_of(std::uint32_t slot) const { return choice_[slot]; }
   const ExpertGroup& group_of(std::uint32_t slot) const { return groups_[group_[slot]]; }
 
+  /// Which rows of a step these are.
+  RowSet row_set() const { return row_set_; }
   std::uint32_t max_slots() const { return max_slots_; }
   /// Units that the groups of any step need at most.
   std::uint32_t max_units() const;
 
  private:
+  RowSet row_set_;
   std::uint32_t n_expert_;
   std::uint32_t n_used_;
   std::uint32_t max_slots_;

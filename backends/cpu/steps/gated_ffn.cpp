@@ -12,15 +12,16 @@ namespace {
 class GatedFfnStep final : public Step {
  public:
   GatedFfnStep(const ops::GatedFfn& op, Planner& plan)
-      : act_(op.act),
+      : rows_(op.rows),
+        act_(op.act),
         element_(op_kernels(plan.isa()).element),
-        up_(op.x, op.w_up, op.b_up, op.out, false, RowSet::step, plan) {
-    const std::uint32_t rows = std::min(plan.capacity(RowSet::step), kMaxProductRows);
+        up_(op.x, op.w_up, op.b_up, op.out, false, op.rows, plan) {
+    const std::uint32_t rows = std::min(plan.capacity(op.rows), kMaxProductRows);
     item_rows_ = rows_per_item(up_, rows, plan.n_threads());
     kernel_scratch_ = up_.kernel->scratch_bytes(rows, up_.args.k);
     std::uint64_t columns = 0;
     if (!op.w_gate.empty()) {
-      gate_.emplace(op.x, op.w_gate, op.b_gate, op.out, false, RowSet::step, plan);
+      gate_.emplace(op.x, op.w_gate, op.b_gate, op.out, false, op.rows, plan);
       const std::uint32_t step = std::max(up_.kernel->row_step, gate_->kernel->row_step);
       item_rows_ = div_up(item_rows_, step) * step;
       kernel_scratch_ =
@@ -32,14 +33,14 @@ class GatedFfnStep final : public Step {
   }
 
   std::uint32_t begin(const RunState& run) override {
-    return div_up(run.rows(RowSet::step), kMaxProductRows) * items_per_pass();
+    return div_up(run.rows(rows_), kMaxProductRows) * items_per_pass();
   }
 
   void item(const RunState& run, std::uint32_t item, std::uint32_t thread) const override {
     const std::uint32_t pass = item / items_per_pass();
     const std::uint32_t begin = item % items_per_pass() * item_rows_;
     const std::uint32_t end = std::min(begin + item_rows_, up_.n_out);
-    const std::uint32_t n_rows = run.rows(RowSet::step);
+    const std::uint32_t n_rows = run.rows(rows_);
     std::byte* scratch = run.thread_scratch(thread);
     MatMulArgs up = up_.pass_args(run, pass, n_rows);
     if (!gate_) {
@@ -72,6 +73,7 @@ class GatedFfnStep final : public Step {
  private:
   std::uint32_t items_per_pass() const { return div_up(up_.n_out, item_rows_); }
 
+  RowSet rows_;
   Activation act_;
   const ElementKernels& element_;
   Product up_;

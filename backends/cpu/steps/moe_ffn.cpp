@@ -49,7 +49,7 @@ struct ExpertWeights {
 /// What the four steps of an op share.
 struct ExpertOp {
   ExpertOp(const ops::MoeFfn& op, Planner& plan)
-      : rows(op, plan.capacity(RowSet::step)),
+      : rows(op, plan.capacity(op.rows)),
         up(op.w_up, op.b_up, op.expert_stride, op.n_ff, plan),
         down(op.w_down, op.b_down, op.out.cols, op.out.cols, plan),
         n_threads(plan.n_threads()),
@@ -266,7 +266,7 @@ class DownStep final : public Step {
                           step};
     item_rows_ =
         op_->bounded(rows_per_item(shape, op_->rows.n_slot(), op_->n_threads), down.n_out, step);
-    return run.input->n_row == 0 ? 0 : div_up(down.n_out, item_rows_);
+    return run.rows(op_->rows.row_set()) == 0 ? 0 : div_up(down.n_out, item_rows_);
   }
 
   void item(const RunState& run, std::uint32_t item, std::uint32_t thread) const override {
@@ -276,7 +276,7 @@ class DownStep final : public Step {
     std::byte* scratch = run.thread_scratch(thread);
     float* columns = reinterpret_cast<float*>(scratch + op_->kernel_scratch);
     float* out = out_ + begin;
-    for (std::uint32_t r = 0; !accumulate_ && r < run.input->n_row; ++r) {
+    for (std::uint32_t r = 0; !accumulate_ && r < run.rows(op_->rows.row_set()); ++r) {
       std::memset(out + std::uint64_t{r} * down.n_out, 0, n * sizeof(float));
     }
     for (const ExpertGroup& group : op_->rows.groups()) {

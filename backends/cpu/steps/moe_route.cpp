@@ -11,7 +11,7 @@ void emit(const ops::MoeRoute& op, Planner& plan) {
   auto* ids = reinterpret_cast<std::int32_t*>(plan.bytes(op.ids));
   float* weights = plan.f32(op.weights);
   constexpr std::uint32_t kValuesPerExpert = 64;  // what one exponential and its sorting cost
-  push_rows(plan, RowSet::step, op.logits.cols * kValuesPerExpert,
+  push_rows(plan, op.rows, op.logits.cols * kValuesPerExpert,
             [=](const StepInput&, std::uint32_t r, std::byte*) {
               reference::route_row(op, logits + std::uint64_t{r} * op.logits.cols, bias,
                                    expert_scale, ids + std::uint64_t{r} * op.ids.cols,

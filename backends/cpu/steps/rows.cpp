@@ -31,14 +31,13 @@ void emit(const ops::CopyCols& op, Planner& plan) {
   const float* x = plan.f32(op.x);
   float* out = plan.f32(op.out);
   const std::uint32_t x_step = op.x_groups == 1 ? 0 : op.x_width;
-  push_rows(plan, RowSet::step, op.groups * op.n,
-            [=](const StepInput&, std::uint32_t r, std::byte*) {
-              const float* from = x + std::uint64_t{r} * op.x.cols + op.x_begin;
-              float* to = out + std::uint64_t{r} * op.out.cols + op.out_begin;
-              for (std::uint32_t g = 0; g < op.groups; ++g, from += x_step, to += op.out_width) {
-                std::memcpy(to, from, op.n * sizeof(float));
-              }
-            });
+  push_rows(plan, op.rows, op.groups * op.n, [=](const StepInput&, std::uint32_t r, std::byte*) {
+    const float* from = x + std::uint64_t{r} * op.x.cols + op.x_begin;
+    float* to = out + std::uint64_t{r} * op.out.cols + op.out_begin;
+    for (std::uint32_t g = 0; g < op.groups; ++g, from += x_step, to += op.out_width) {
+      std::memcpy(to, from, op.n * sizeof(float));
+    }
+  });
 }
 
 void emit(const ops::GatherRows& op, Planner& plan) {
