@@ -13,7 +13,7 @@ namespace {
 
 #if defined(__x86_64__)
 
-constexpr Isa kLevels[] = {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512vnni};
+constexpr Isa kLevels[] = {Isa::baseline, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::avx512vnni};
 
 struct Registers {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
@@ -57,7 +57,7 @@ Isa detect() {
                       has(leaf7.ebx, 28) /* CD */ && has(leaf7.ebx, 30) /* BW */ &&
                       has(leaf7.ebx, 31) /* VL */;
   if (!avx512) {
-    return Isa::avx2;
+    return has(cpuid(7, 1).eax, 4) ? Isa::avxvnni : Isa::avx2;
   }
   return has(leaf7.ecx, 11) ? Isa::avx512vnni : Isa::avx512;
 }
@@ -99,12 +99,23 @@ Isa detect_isa() {
   return isa;
 }
 
+bool has_avxvnni() {
+#if defined(__x86_64__)
+  static const bool has_it = detect_isa() >= Isa::avx2 && has(cpuid(7, 1).eax, 4);
+  return has_it;
+#else
+  return false;
+#endif
+}
+
 std::string_view isa_name(Isa isa) {
   switch (isa) {
     case Isa::baseline:
       return "baseline";
     case Isa::avx2:
       return "avx2";
+    case Isa::avxvnni:
+      return "avxvnni";
     case Isa::avx512:
       return "avx512";
     case Isa::avx512vnni:
@@ -142,9 +153,7 @@ std::string cpu_name() {
 }
 
 std::optional<Isa> parse_isa(std::string_view name) {
-  if (name == "avxvnni") {  // 256-bit VNNI without AVX-512
-    name = "avx2";
-  } else if (name == "amx") {
+  if (name == "amx") {
     name = "avx512vnni";
   }
   for (const Isa isa : kLevels) {
@@ -152,8 +161,8 @@ std::optional<Isa> parse_isa(std::string_view name) {
       return isa;
     }
   }
-  for (const Isa isa :
-       {Isa::avx2, Isa::avx512, Isa::avx512vnni, Isa::neon, Isa::dotprod, Isa::i8mm}) {
+  for (const Isa isa : {Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::avx512vnni, Isa::neon,
+                        Isa::dotprod, Isa::i8mm}) {
     if (name == isa_name(isa)) {
       return Isa::baseline;
     }

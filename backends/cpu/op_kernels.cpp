@@ -13,7 +13,7 @@ const OpKernels& op_kernels(Isa isa) {
   if (isa >= Isa::avx512) {
     return avx512;
   }
-  if (isa == Isa::avx2) {
+  if (isa >= Isa::avx2) {
     return avx2;
   }
 #endif

@@ -129,7 +129,7 @@ TEST(Isa, NamesParseBackAndLevelsWithoutKernelsMapBelow) {
   }
   const bool arm = isa_levels().back() == Isa::i8mm;
   const bool x86 = isa_levels().back() == Isa::avx512vnni;
-  EXPECT_EQ(parse_isa("avxvnni"), x86 ? Isa::avx2 : Isa::baseline);
+  EXPECT_EQ(parse_isa("avxvnni"), x86 ? Isa::avxvnni : Isa::baseline);
   EXPECT_EQ(parse_isa("amx"), x86 ? Isa::avx512vnni : Isa::baseline);
   EXPECT_EQ(parse_isa("neon"), arm ? Isa::neon : Isa::baseline);
   EXPECT_EQ(parse_isa("i8mm"), arm ? Isa::i8mm : Isa::baseline);
@@ -164,9 +164,11 @@ TEST(Isa, AgreesWithWhatTheKernelListsForThisMachine) {
                       has("avx512vl") && has("avx512cd");
   const Isa expected = avx512 && has("avx512_vnni") ? Isa::avx512vnni
                        : avx512                     ? Isa::avx512
+                       : avx2 && has("avx_vnni")    ? Isa::avxvnni
                        : avx2                       ? Isa::avx2
                                                     : Isa::baseline;
   EXPECT_EQ(detect_isa(), expected);
+  EXPECT_EQ(has_avxvnni(), avx2 && has("avx_vnni"));
 }
 
 }  // namespace

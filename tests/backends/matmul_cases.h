@@ -59,7 +59,7 @@ inline std::vector<TypeCase> all_types() {
 inline std::vector<Isa> available_isas() {
   std::vector<Isa> isas;
   for (const Isa isa : isa_levels()) {
-    if (isa <= detect_isa()) {
+    if (has_isa(isa)) {
       isas.push_back(isa);
     }
   }

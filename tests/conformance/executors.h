@@ -22,7 +22,7 @@ inline std::vector<Executor>& executors() {
   static std::vector<Executor> all = [] {
     std::vector<Executor> list;
     for (const Isa isa : isa_levels()) {
-      for (unsigned threads = 1; threads <= 2 && isa <= detect_isa(); ++threads) {
+      for (unsigned threads = 1; threads <= 2 && has_isa(isa); ++threads) {
         list.push_back({fmt::format("cpu {} x{}", isa_name(isa), threads),
                         make_cpu_backend({.n_threads = threads, .isa_limit = isa})});
       }

@@ -21,7 +21,7 @@ void run_type(const std::string& name) {
   std::vector<std::pair<std::shared_ptr<Backend>, const char*>> devices;
   devices.emplace_back(make_reference_backend(), "f32_activation_nmse");
   for (const Isa isa : isa_levels()) {
-    if (isa <= detect_isa()) {
+    if (has_isa(isa)) {
       devices.emplace_back(make_cpu_backend({.n_threads = 2, .isa_limit = isa}),
                            "quantised_activation_nmse");
     }

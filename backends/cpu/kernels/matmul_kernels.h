@@ -8,8 +8,10 @@ namespace lm::cpu {
 
 const MatMulKernel* matmul_quant_baseline(DType weight);  ///< blocks of 256 and of 32
 const MatMulKernel* matmul_k_avx2(DType weight);          ///< blocks of 256
+const MatMulKernel* matmul_k_avxvnni(DType weight);       ///< blocks of 256
 const MatMulKernel* matmul_k_avx512vnni(DType weight);    ///< blocks of 256
 const MatMulKernel* matmul_32_avx2(DType weight);         ///< blocks of 32
+const MatMulKernel* matmul_32_avxvnni(DType weight);      ///< blocks of 32
 const MatMulKernel* matmul_32_avx512vnni(DType weight);   ///< blocks of 32
 const MatMulKernel* matmul_float_baseline(
     DType weight);  ///< floats, and dequantised rows of the types left over

@@ -18,6 +18,8 @@ constexpr Family kFamilies[] = {
     {Isa::avx512vnni, matmul_k_avx512vnni},
     {Isa::avx512vnni, matmul_32_avx512vnni},
     {Isa::avx512, matmul_float_avx512},
+    {Isa::avxvnni, matmul_k_avxvnni},
+    {Isa::avxvnni, matmul_32_avxvnni},
     {Isa::avx2, matmul_k_avx2},
     {Isa::avx2, matmul_32_avx2},
     {Isa::avx2, matmul_float_avx2},
@@ -34,6 +36,12 @@ constexpr Family kFamilies[] = {
     {Isa::baseline, matmul_float_baseline},
 };
 
+/// Whether a machine limited to `limit` runs kernels of `isa`. AVX-VNNI is no part of the levels
+/// above it, and a program may be limited to it on a machine that has only those.
+bool runs(Isa isa, Isa limit) {
+  return isa == Isa::avxvnni ? limit == Isa::avxvnni && has_avxvnni() : isa <= limit;
+}
+
 }  // namespace
 
 const MatMulKernel* find_matmul(DType weight, Isa isa, std::uint32_t k) {
@@ -41,7 +49,7 @@ const MatMulKernel* find_matmul(DType weight, Isa isa, std::uint32_t k) {
     return nullptr;
   }
   for (const Family& family : kFamilies) {
-    if (family.isa > isa) {
+    if (!runs(family.isa, isa)) {
       continue;
     }
     if (const MatMulKernel* kernel = family.find(weight)) {
