@@ -79,12 +79,44 @@ std::string from_utf16(std::string_view bytes, bool big_endian) {
   return out;
 }
 
-/// Names that RENDERER and PARSER take: forms of prompts and answers that are told from templates.
-constexpr std::array<std::string_view, 20> kBuiltIn{
-    "cogito",      "deepseek3",   "deepseek3.1", "functiongemma",   "gemma4",
-    "glm-4.6",     "glm-4.7",     "gptoss",      "harmony",         "kimi",
-    "lfm2",        "ministral",   "nemotron",    "nemotron-3-nano", "olmo3",
-    "olmo3-think", "passthrough", "qwen3",       "qwen3-coder",     "qwen3.5"};
+/// Names that RENDERER and PARSER take: those that Ollama's Modelfiles have used so far. What they
+/// ask for lm reads off the template, so they are checked and have no effect.
+constexpr std::array<std::string_view, 36> kBuiltIn{"cogito",
+                                                    "cohere",
+                                                    "deepseek3",
+                                                    "deepseek3.1",
+                                                    "functiongemma",
+                                                    "gemma4",
+                                                    "gemma4-large",
+                                                    "gemma4-no-thinking",
+                                                    "gemma4-small",
+                                                    "glimmer",
+                                                    "glm-4.6",
+                                                    "glm-4.7",
+                                                    "glm-ocr",
+                                                    "gptoss",
+                                                    "harmony",
+                                                    "kimi",
+                                                    "laguna",
+                                                    "lfm2",
+                                                    "lfm2-thinking",
+                                                    "ministral",
+                                                    "nemotron",
+                                                    "nemotron-3-nano",
+                                                    "nemotron-3.5-nano",
+                                                    "olmo3",
+                                                    "olmo3-32b-think",
+                                                    "olmo3-think",
+                                                    "olmo3.1",
+                                                    "ornith",
+                                                    "passthrough",
+                                                    "poolside-v1",
+                                                    "qwen3",
+                                                    "qwen3-coder",
+                                                    "qwen3-thinking",
+                                                    "qwen3-vl-instruct",
+                                                    "qwen3-vl-thinking",
+                                                    "qwen3.5"};
 
 /// "0.14.0", "v0.14": up to three numbers; what follows a '-' or '+' (pre-release, build) does not
 /// count.

@@ -35,6 +35,24 @@ TEST_F(Modelfiles, TakeEveryInstructionInAnyCaseAndOrder) {
   EXPECT_NE(printed.find("MESSAGE assistant hello"), std::string::npos) << printed;
 }
 
+TEST_F(Modelfiles, TakeTheNamesOfFormsThatOthersWrite) {
+  const std::vector<std::string> names{
+      "qwen3-vl-instruct", "qwen3-vl-thinking", "olmo3.1", "olmo3-32b-think", "lfm2-thinking",
+      "qwen3-thinking",    "glm-ocr",           "gemma4",  "gemma4-small",    "gemma4-no-thinking",
+      "nemotron-3.5-nano", "deepseek3.1",       "Cogito",  "\"passthrough\"", "poolside-v1"};
+  std::string text = from();
+  for (const std::string& name : names) {
+    text += "RENDERER " + name + "\nPARSER " + name + "\n";
+  }
+  const Finished made = make(text);
+  ASSERT_CODE(made, 0);
+  std::size_t warnings = 0;
+  for (std::size_t at = 0; (at = made.err.find("has no effect", at)) != std::string::npos; ++at) {
+    ++warnings;
+  }
+  EXPECT_EQ(warnings, 2 * names.size()) << made.err;
+}
+
 TEST_F(Modelfiles, RefuseByNameAndLine) {
   struct Case {
     std::string text;
@@ -55,6 +73,9 @@ TEST_F(Modelfiles, RefuseByNameAndLine) {
       {from() + "REQUIRES 99.0.0\n", "line 2: the model requires version 99.0.0"},
       {from() + "RENDERER nobody\n", "line 2: RENDERER: unknown name 'nobody'"},
       {from() + "PARSER\n", "line 2: PARSER: unknown name"},
+      {from() + "RENDERER qwen3 coder\n", "line 2: RENDERER: unknown name"},
+      {from() + "PARSER \"qwen3\n\"\n", "line 2: PARSER: unknown name"},
+      {from() + "PARSER " + std::string(9000, 'p') + "\n", "line 2: PARSER: unknown name"},
       {from() + "DRAFT\n", "line 2: DRAFT needs"},
       {from() + "INCLUDE other\n", "line 2: unknown instruction 'INCLUDE'"},
       {from() + "\x1b[2J x\n", "line 2: unknown instruction"},
