@@ -44,6 +44,8 @@ Result<ResolvedModel> open_path(const std::string& path) {
                        .paths = std::move(paths)};
 }
 
+}  // namespace
+
 Result<ResolvedModel> open_stored(store::OpenModel opened) {
   set_mapped_file_name(opened.manifest.name);
   if (opened.model_fds.empty()) {
@@ -67,8 +69,6 @@ Result<ResolvedModel> open_stored(store::OpenModel opened) {
                        .paths = std::move(opened.model_paths),
                        .store_in_use = std::move(opened.store_in_use)};
 }
-
-}  // namespace
 
 Result<std::vector<std::string>> stored_spellings(const store::Store& store,
                                                   const std::string& argument) {

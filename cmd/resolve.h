@@ -34,6 +34,10 @@ struct ResolveOptions {
 Result<ResolvedModel> resolve_model(const std::string& argument,
                                     const ResolveOptions& options = {});
 
+/// The header of a stored model that the store has opened. Errors: corrupt, those of the GGUF
+/// reader.
+Result<ResolvedModel> open_stored(store::OpenModel opened);
+
 /// Spellings under which one stored model may be known, in the order to try: the argument itself
 /// when it can be an id, its shortest form, the hub's form of "user/repo". A repository without a
 /// tag is its quant only when just one is here. Errors: invalid_name.

@@ -1,4 +1,5 @@
-// lm verify: every byte of the store against its digest; what is damaged is fetched again.
+// lm verify: every byte of the store against its digest; what is damaged is fetched again. With
+// --weights every value of every tensor too.
 #include <map>
 
 #include <fmt/format.h>
@@ -16,6 +17,7 @@
 #include "cmd/signals.h"
 #include "cmd/terminal.h"
 #include "registry/mend.h"
+#include "runtime/model/weight_scan.h"
 
 namespace lm::cmd {
 namespace {
@@ -36,13 +38,21 @@ struct BlobReport {
 struct ModelReport {
   std::string name;
   std::vector<BlobReport> blobs;
+  std::optional<WeightScan> weights = {};  ///< when asked for, of a model that isn't damaged
+  std::optional<Failure> unreadable = {};  ///< why its weights can't be looked at
 
   bool is_damaged() const { return std::ranges::any_of(blobs, &BlobReport::is_damaged); }
   bool is_repaired() const {
     return !is_damaged() && std::ranges::any_of(blobs, &BlobReport::repaired);
   }
+  /// The bytes are what they were, and no model that can run.
+  bool has_bad_weights() const { return unreadable || (weights && !weights->bad.empty()); }
+  bool is_wrong() const { return is_damaged() || has_bad_weights(); }
   std::string_view state() const {
-    return is_damaged() ? "damaged" : is_repaired() ? "repaired" : "sound";
+    return is_damaged()        ? "damaged"
+           : has_bad_weights() ? "bad_weights"
+           : is_repaired()     ? "repaired"
+                               : "sound";
   }
 };
 
@@ -87,8 +97,9 @@ std::string damage_of(const BlobReport& blob) {
 /// Hashes and repairs; a blob that several models share is read once.
 class Verifier {
  public:
-  Verifier(LocalStore& store, registry::HubSettings hub, ProgressDisplay::Style style)
-      : store_(store), hub_(std::move(hub)), progress_(style) {}
+  Verifier(LocalStore& store, registry::HubSettings hub, ProgressDisplay::Style style,
+           bool scan_weights)
+      : store_(store), hub_(std::move(hub)), progress_(style), scan_weights_(scan_weights) {}
 
   Result<ModelReport> check(const store::Manifest& manifest) {
     ModelReport report{.name = manifest.name, .blobs = {}};
@@ -108,10 +119,31 @@ class Verifier {
       report.blobs.push_back(std::move(blob));
     }
     progress_.finish_line();
+    if (scan_weights_ && !report.is_damaged()) {
+      if (auto scanned = look_at_weights(manifest.name)) {
+        report.weights = std::move(*scanned);
+      } else if (scanned.error().exit == ExitCode::interrupted) {
+        return std::unexpected(std::move(scanned).error());
+      } else {
+        report.unreadable = std::move(scanned).error();
+      }
+      progress_.finish_line();
+    }
     return report;
   }
 
  private:
+  Result<WeightScan> look_at_weights(const std::string& name) {
+    LM_TRY(store::OpenModel opened, store_->open_model(name, false));
+    LM_TRY(const ResolvedModel model, open_stored(std::move(opened)));
+    LM_TRY(WeightScan scanned,
+           scan_weights(model.file, [&](std::uint64_t done, std::uint64_t total) {
+             progress_.update("reading weights", done, total);
+             return !interrupt_flag().load();
+           }));
+    return scanned;
+  }
+
   Result<BlobReport> check_blob(const store::Layer& layer) {
     if (const auto known = known_.find(layer.digest); known != known_.end()) {
       BlobReport blob = known->second;
@@ -165,6 +197,7 @@ class Verifier {
   LocalStore& store_;
   registry::HubSettings hub_;
   ProgressDisplay progress_;
+  bool scan_weights_;
   std::map<store::Digest, BlobReport> known_;
 };
 
@@ -181,7 +214,32 @@ std::string as_text(const ModelReport& model) {
       }
     }
   }
+  if (model.unreadable) {
+    text += fmt::format("  its weights can't be read: {}\n", model.unreadable->text());
+  } else if (model.weights) {
+    for (const BadTensor& bad : model.weights->bad) {
+      text +=
+          fmt::format("  tensor '{}': {} of {} values are NaN or infinite, the first in row {}\n",
+                      escape_for_terminal(bad.name), bad.bad_values, bad.values, bad.first_row);
+    }
+    if (model.weights->bad.empty()) {
+      text += fmt::format("  all values of {} tensors are finite\n",
+                          model.weights->tensors - model.weights->not_checked.size());
+    }
+  }
   return text;
+}
+
+/// What --weights found, for --json.
+nlohmann::ordered_json weights_json(const WeightScan& scan) {
+  nlohmann::ordered_json bad = nlohmann::ordered_json::array();
+  for (const BadTensor& tensor : scan.bad) {
+    bad.push_back({{"tensor", tensor.name},
+                   {"bad_values", tensor.bad_values},
+                   {"values", tensor.values},
+                   {"first_row", tensor.first_row}});
+  }
+  return {{"tensors", scan.tensors}, {"not_checked", scan.not_checked}, {"bad", std::move(bad)}};
 }
 
 std::string as_json(const std::vector<ModelReport>& models,
@@ -209,6 +267,13 @@ std::string as_json(const std::vector<ModelReport>& models,
     }
     document["models"].push_back(
         {{"name", model.name}, {"state", model.state()}, {"blobs", std::move(blobs)}});
+    nlohmann::ordered_json& row = document["models"].back();
+    if (model.weights) {
+      row["weights"] = weights_json(*model.weights);
+    } else if (model.unreadable) {
+      row["weights"] = {
+          {"error", {{"code", model.unreadable->code}, {"message", model.unreadable->text()}}}};
+    }
   }
   document["unreadable"] = nlohmann::ordered_json::array();
   for (const store::Error& error : unreadable) {
@@ -238,8 +303,10 @@ Result<std::vector<store::Manifest>> manifests_of(const store::Store& store,
 
 Result<ExitCode> verify_command(CommandLine& line) {
   std::vector<std::string> names;
-  bool json = false;
+  bool json = false, weights = false;
   Arguments arguments(line);
+  arguments.flag("--weights", weights,
+                 "look at every value of every tensor too: NaN and infinity are damage");
   arguments.flag("--json", json, "print JSON");
   arguments.rest("MODEL", names, 0);
   LM_TRY(const bool go_on, arguments.parse());
@@ -259,7 +326,7 @@ Result<ExitCode> verify_command(CommandLine& line) {
   }
   const GracefulInterrupt graceful;
   std::vector<ModelReport> reports;
-  Verifier verifier(store, std::move(hub), ProgressDisplay::Style::automatic);
+  Verifier verifier(store, std::move(hub), ProgressDisplay::Style::automatic, weights);
   for (const store::Manifest& manifest : manifests) {
     LM_TRY(ModelReport report, verifier.check(manifest));
     if (!json) {
@@ -273,12 +340,20 @@ Result<ExitCode> verify_command(CommandLine& line) {
     line.json = false;  // one document: it says already what failed
   }
   const auto damaged = std::ranges::count_if(reports, &ModelReport::is_damaged);
-  if (damaged == 0 && unreadable.empty()) {
+  const auto wrong = std::ranges::count_if(reports, &ModelReport::is_wrong);
+  if (wrong == 0 && unreadable.empty()) {
     return ExitCode::ok;
   }
-  if (damaged == 0) {
+  if (wrong == 0) {
     return failure("corrupt", unreadable.front().subject, unreadable.front().problem,
                    "repair or remove the file; lm pull or lm create brings the model back");
+  }
+  if (damaged == 0) {
+    return failure("bad_weights", store->home().string(),
+                   fmt::format("{} of {} models {} weights that can't be used", wrong,
+                               reports.size(), wrong == 1 ? "has" : "have"),
+                   "their bytes are as they were published: take another quantisation or another "
+                   "publisher's file");
   }
   return failure("corrupt", store->home().string(),
                  fmt::format("{} of {} models {} damaged", damaged, reports.size(),

@@ -52,7 +52,7 @@ Result<std::vector<float>> finish_embedding(std::span<const float> values, std::
   }
   if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); })) {
     return fail(ErrorCode::non_finite, "embedding", "is not finite",
-                "the model file is damaged; pull or import it again");
+                "find the bad tensor with: lm verify --weights MODEL");
   }
   const auto kept = dimensions == 0 ? values : values.first(dimensions);
   std::vector<float> vector(kept.begin(), kept.end());

@@ -269,7 +269,7 @@ void Generation::take_logits(std::span<const float> logits, std::size_t row) {
     Error error = picked.error();
     if (error.code == ErrorCode::non_finite) {
       error.problem += fmt::format(" at token {}", tokens_.size());
-      error.hint = "the model file is damaged; pull or import it again";
+      error.hint = "find the bad tensor with: lm verify --weights MODEL";
     }
     finish(std::move(error));
     return;

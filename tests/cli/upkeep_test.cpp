@@ -1,9 +1,12 @@
 // verify, prune, path, du, move: the upkeep of a store, seen from outside.
+#include <limits>
+
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/cli/cli_test.h"
+#include "tests/support/gguf_writer.h"
 #include "tests/support/test_hub.h"
 
 namespace lm::test {
@@ -178,6 +181,39 @@ TEST_F(Upkeep, VerifyWithoutASourceSaysWhatToDo) {
   const Finished unreadable = run({"verify"});
   EXPECT_CODE(unreadable, 1);
   EXPECT_NE(unreadable.err.find("tiny%3alatest.json"), std::string::npos) << unreadable.err;
+}
+
+TEST_F(Upkeep, VerifyLooksAtWeightsWhenAsked) {
+  create("sound");
+  const std::vector<float> good{1, 2, 3, 4};
+  const std::vector<float> bad_values{
+      1, 2, std::numeric_limits<float>::quiet_NaN(), 4, std::numeric_limits<float>::infinity(), 6};
+  GgufWriter writer;
+  writer.add_string("general.architecture", "llama");
+  writer.add_tensor_f32("fine.weight", {2, 2}, good);
+  writer.add_tensor_f32("bad.weight", {2, 3}, bad_values);
+  writer.save(folder_ / "spoilt.gguf");
+  write_file(folder_ / "Modelfile", "FROM " + (folder_ / "spoilt.gguf").string() + "\n");
+  ASSERT_CODE(run({"create", "spoilt", "-f", (folder_ / "Modelfile").string()}), 0);
+  EXPECT_CODE(run({"verify"}), 0) << "the bytes are what they were";
+  const Finished fine = run({"verify", "--weights", "sound"});
+  EXPECT_CODE(fine, 0);
+  EXPECT_NE(fine.out.find("tensors are finite"), std::string::npos) << fine.out;
+  const Finished bad = run({"verify", "--weights"});
+  EXPECT_CODE(bad, 1);
+  EXPECT_NE(bad.out.find("tensor 'bad.weight': 2 of 6 values are NaN or infinite, the first in "
+                         "row 1"),
+            std::string::npos)
+      << bad.out;
+  EXPECT_EQ(bad.out.find("fine.weight"), std::string::npos) << bad.out;
+  EXPECT_NE(bad.err.find("1 of 2 models has weights that can't be used"), std::string::npos)
+      << bad.err;
+  const auto report = json({"verify", "--weights", "--json", "spoilt"}, 1);
+  const auto& model = report.at("models").at(0);
+  EXPECT_EQ(model.at("state"), "bad_weights");
+  EXPECT_EQ(model.at("weights").at("tensors"), 2);
+  EXPECT_EQ(model.at("weights").at("bad").at(0).at("tensor"), "bad.weight");
+  EXPECT_FALSE(json({"verify", "--json", "spoilt"}).at("models").at(0).contains("weights"));
 }
 
 TEST_F(Upkeep, PruneTakesWhatIsOldAndAllTakesTheRest) {
