@@ -12,8 +12,8 @@
 
 #include <fmt/core.h>
 
-#include "runtime/gguf/gguf_file.h"
 #include "runtime/grammar/token_mask.h"
+#include "tests/bench/open_vocabulary.h"
 
 namespace {
 
@@ -81,15 +81,13 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: lm_grammar_bench VOCABULARY.gguf\n");
     return 2;
   }
-  const auto file = lm::GgufFile::open(argv[1]);
-  const auto tokenizer =
-      file ? lm::Tokenizer::create(file->metadata()) : std::unexpected(file.error());
-  if (!tokenizer) {
-    fmt::print(stderr, "Error: {}: {}\n", tokenizer.error().subject, tokenizer.error().problem);
+  const auto vocabulary = lm::open_vocabulary(argv[1]);
+  if (!vocabulary) {
+    fmt::print(stderr, "Error: {}: {}\n", vocabulary.error().subject, vocabulary.error().problem);
     return 1;
   }
   auto begin = Clock::now();
-  const auto trie = TokenTrie::of(**tokenizer);
+  const auto trie = TokenTrie::of(*vocabulary->tokenizer);
   fmt::print("{} tokens, {} nodes, built in {:.1f} ms\n", trie->n_vocab(), trie->size(),
              us_since(begin) / 1000);
   fmt::print("{:<14}{:>12}{:>8}{:>12}{:>12}{:>12}{:>12}\n", "schema", "compile ms", "steps",
@@ -103,7 +101,7 @@ int main(int argc, char** argv) {
       return 1;
     }
     std::vector<Token> ids;
-    (*tokenizer)->encode(c.text, lm::SpecialTokens::as_text, false, ids);
+    vocabulary->tokenizer->encode(c.text, lm::SpecialTokens::as_text, false, ids);
     const auto masks = std::make_shared<TokenMasks>(*grammar, trie);
     std::vector<double> first, again;
     for (std::vector<double>* times : {&first, &again}) {

@@ -25,8 +25,8 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
-#include "runtime/gguf/gguf_file.h"
 #include "runtime/grammar/token_mask.h"
+#include "tests/bench/open_vocabulary.h"
 
 namespace {
 
@@ -197,17 +197,15 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: lm_grammar_samples VOCABULARY.gguf SCHEMAS.json TEXTS_PER_SCHEMA\n");
     return 2;
   }
-  const auto file = lm::GgufFile::open(argv[1]);
-  const auto tokenizer =
-      file ? lm::Tokenizer::create(file->metadata()) : std::unexpected(file.error());
+  const auto vocabulary = lm::open_vocabulary(argv[1]);
   std::ifstream in(argv[2]);
-  if (!tokenizer || !in) {
+  if (!vocabulary || !in) {
     fmt::print(stderr, "Error: can't read {} or {}\n", argv[1], argv[2]);
     return 1;
   }
   const json cases = json::parse(in);
   const int wanted = std::stoi(argv[3]);
-  const auto trie = TokenTrie::of(**tokenizer);
+  const auto trie = TokenTrie::of(*vocabulary->tokenizer);
   RandomModel model;
   for (std::size_t index = 0; index < cases.size(); ++index) {
     json out = {{"index", index}, {"name", cases[index]["name"]}, {"texts", json::array()}};

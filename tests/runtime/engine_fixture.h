@@ -54,6 +54,19 @@ inline Request greedy(RequestId id, std::vector<Token> ids, std::int32_t max_tok
   return request;
 }
 
+/// What a model with random weights says when nothing tames it: any token, the same for one seed.
+inline Request anything(RequestId id, std::int64_t seed, std::int32_t max_tokens) {
+  Request request;
+  request.id = id;
+  request.ids = {1, 5, 9};
+  request.sampler.temperature = 2;
+  request.sampler.top_k = 0;
+  request.sampler.top_p = 1;
+  request.sampler.seed = seed;
+  request.max_tokens = max_tokens;
+  return request;
+}
+
 struct Answer {
   std::string text, thinking;
   std::vector<Event> all;

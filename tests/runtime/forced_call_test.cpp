@@ -57,14 +57,7 @@ std::vector<Way> every_way() {
 }
 
 Request request(RequestId id, Way way, std::int64_t seed) {
-  Request q;
-  q.id = id;
-  q.ids = {1, 5, 9};
-  q.sampler.temperature = 2;
-  q.sampler.top_k = 0;
-  q.sampler.top_p = 1;
-  q.sampler.seed = seed;
-  q.max_tokens = 1500;
+  Request q = engine_fixture::anything(id, seed, 1500);
   q.family = way.family;
   q.call_style = way.style;
   q.tools_json = kTools;

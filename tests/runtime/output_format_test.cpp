@@ -4,78 +4,34 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "runtime/engine/engine.h"
-#include "tests/golden/golden.h"
+#include "tests/runtime/engine_fixture.h"
 
 namespace lm {
 namespace {
 
-using namespace std::chrono_literals;
-
-std::unique_ptr<Engine> make_engine() {
-  auto file = GgufFile::open(golden::data_dir() / "arch" / "llama-gqa.gguf");
-  EXPECT_TRUE(file) << file.error().problem;
-  auto model = Model::load(std::move(*file),
-                           {{make_cpu_backend({.n_threads = 2, .isa_limit = {}})}, {}, true});
-  EXPECT_TRUE(model) << model.error().problem;
-  EngineOptions options;
-  options.session.n_ctx = 256;
-  options.session.n_seq_guaranteed = 4;
-  options.session.kv_type = DType::f32;
-  auto engine = Engine::create(std::move(*model), options);
-  EXPECT_TRUE(engine) << engine.error().problem;
-  return std::move(*engine);
-}
+using engine_fixture::Answer;
+using engine_fixture::load_model;
+using engine_fixture::make_engine;
+using engine_fixture::read_all;
 
 Request request(RequestId id, OutputFormat format, std::int64_t seed = 1) {
-  Request q;
-  q.id = id;
-  q.ids = {1, 5, 9};
-  q.sampler.temperature = 2;
-  q.sampler.top_k = 0;
-  q.sampler.top_p = 1;
-  q.sampler.seed = seed;
-  q.max_tokens = 200;
+  Request q = engine_fixture::anything(id, seed, 200);
   q.format = std::move(format);
   return q;
 }
 
-struct Answer {
-  std::string content, thinking;
+std::vector<std::string> warnings_of(const Answer& answer) {
   std::vector<std::string> warnings;
-  Event last;
-};
-
-Answer read_all(Engine& engine, RequestId id) {
-  Answer answer;
-  for (;;) {
-    auto event = engine.next(id, 20s);
-    if (!event) {
-      ADD_FAILURE() << "no event";
-      return answer;
-    }
-    switch (event->kind) {
-      case Event::Kind::content:
-        answer.content += event->text;
-        break;
-      case Event::Kind::thinking:
-        answer.thinking += event->text;
-        break;
-      case Event::Kind::warning:
-        answer.warnings.push_back(event->text);
-        break;
-      case Event::Kind::done:
-      case Event::Kind::error:
-        answer.last = *event;
-        return answer;
-      default:
-        break;
+  for (const Event& event : answer.all) {
+    if (event.kind == Event::Kind::warning) {
+      warnings.push_back(event.text);
     }
   }
+  return warnings;
 }
 
 TEST(OutputFormat, AnswersKeepToASchema) {
-  const auto engine = make_engine();
+  const auto engine = make_engine(load_model("llama-gqa"));
   const OutputFormat format{
       OutputFormat::Kind::schema,
       R"({"type":"object","properties":{"n":{"type":"integer","minimum":10,"maximum":99},
@@ -86,9 +42,9 @@ TEST(OutputFormat, AnswersKeepToASchema) {
   for (RequestId id = 1; id <= 8; ++id) {
     const Answer answer = read_all(*engine, id);
     ASSERT_EQ(answer.last.kind, Event::Kind::done) << answer.last.error.problem;
-    EXPECT_EQ(answer.last.finish, Finish::stop) << answer.content;
-    const auto json = nlohmann::json::parse(answer.content, nullptr, false);
-    ASSERT_TRUE(json.is_object()) << answer.content;
+    EXPECT_EQ(answer.last.finish, Finish::stop) << answer.text;
+    const auto json = nlohmann::json::parse(answer.text, nullptr, false);
+    ASSERT_TRUE(json.is_object()) << answer.text;
     EXPECT_EQ(json.size(), 2u);
     EXPECT_GE(json.at("n"), 10);
     EXPECT_LE(json.at("n"), 99);
@@ -97,21 +53,21 @@ TEST(OutputFormat, AnswersKeepToASchema) {
 }
 
 TEST(OutputFormat, AnswersKeepToAGrammar) {
-  const auto engine = make_engine();
+  const auto engine = make_engine(load_model("llama-gqa"));
   ASSERT_TRUE(engine->submit(
       request(1, {OutputFormat::Kind::gbnf, "root ::= pair{3}\npair ::= [0-4] [a-c] \";\""})));
   const Answer answer = read_all(*engine, 1);
   ASSERT_EQ(answer.last.kind, Event::Kind::done);
-  ASSERT_EQ(answer.content.size(), 9u) << answer.content;
+  ASSERT_EQ(answer.text.size(), 9u) << answer.text;
   for (std::size_t i = 0; i < 9; i += 3) {
-    EXPECT_TRUE(answer.content[i] >= '0' && answer.content[i] <= '4') << answer.content;
-    EXPECT_TRUE(answer.content[i + 1] >= 'a' && answer.content[i + 1] <= 'c') << answer.content;
-    EXPECT_EQ(answer.content[i + 2], ';') << answer.content;
+    EXPECT_TRUE(answer.text[i] >= '0' && answer.text[i] <= '4') << answer.text;
+    EXPECT_TRUE(answer.text[i + 1] >= 'a' && answer.text[i + 1] <= 'c') << answer.text;
+    EXPECT_EQ(answer.text[i + 2], ';') << answer.text;
   }
 }
 
 TEST(OutputFormat, ThinkingIsFreeAndContentIsNot) {
-  const auto engine = make_engine();
+  const auto engine = make_engine(load_model("llama-gqa"));
   Request q = request(1, {OutputFormat::Kind::schema, R"({"enum":["yes","no"]})"});
   // The prompt ended inside thinking; the closing tag is a character that this model says soon.
   q.thinking_open = "<";
@@ -121,15 +77,15 @@ TEST(OutputFormat, ThinkingIsFreeAndContentIsNot) {
   const Answer answer = read_all(*engine, 1);
   ASSERT_EQ(answer.last.kind, Event::Kind::done) << answer.last.error.problem;
   if (answer.last.finish == Finish::stop) {
-    const auto json = nlohmann::json::parse(answer.content, nullptr, false);
-    EXPECT_TRUE(json == "yes" || json == "no") << answer.content;
+    const auto json = nlohmann::json::parse(answer.text, nullptr, false);
+    EXPECT_TRUE(json == "yes" || json == "no") << answer.text;
   } else {
-    EXPECT_TRUE(answer.content.empty()) << answer.content;
+    EXPECT_TRUE(answer.text.empty()) << answer.text;
   }
 }
 
 TEST(OutputFormat, WhatCanNotBeCompiledIsRefusedAtOnce) {
-  const auto engine = make_engine();
+  const auto engine = make_engine(load_model("llama-gqa"));
   const auto refused =
       engine->submit(request(1, {OutputFormat::Kind::schema, R"({"items":{"$ref":"#/$defs/x"}})"}));
   ASSERT_FALSE(refused);
@@ -143,13 +99,14 @@ TEST(OutputFormat, WhatCanNotBeCompiledIsRefusedAtOnce) {
 }
 
 TEST(OutputFormat, WhatIsNotEnforcedIsAWarning) {
-  const auto engine = make_engine();
+  const auto engine = make_engine(load_model("llama-gqa"));
   ASSERT_TRUE(engine->submit(
       request(1, {OutputFormat::Kind::schema,
                   R"({"type":"array","items":{"enum":[1]},"extends":{},"maxItems":3})"})));
   const Answer answer = read_all(*engine, 1);
-  ASSERT_EQ(answer.warnings.size(), 1u);
-  EXPECT_EQ(answer.warnings[0], "format: #/extends is not enforced");
+  const auto warnings = warnings_of(answer);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings[0], "format: #/extends is not enforced");
 }
 
 }  // namespace
