@@ -17,8 +17,14 @@ class FieldTest : public CliTest {
     Environment environment = environment_;
     environment["LM"] = LM_BINARY_DIR "/lm";
     environment["PATH"] = "/usr/bin:/bin";
+    // Sanitizers keep shadows of all memory.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    const char* program_mb = "2000";
+#else
+    const char* program_mb = "96";
+#endif
     return run_process({"/usr/bin/python3", LM_SOURCE_DIR "/scripts/field-test", "--models", models,
-                        "--report", report().string()},
+                        "--report", report().string(), "--program-mb", program_mb},
                        environment, {});
   }
   fs::path report() const { return folder_ / "report.md"; }
@@ -31,6 +37,7 @@ TEST_F(FieldTest, ChecksDigestsAndRunsPrompts) {
   EXPECT_NE(text.find("tiny-Q8_0.gguf"), std::string::npos) << text;
   EXPECT_NE(text.find("second pull: nothing travelled"), std::string::npos) << text;
   EXPECT_NE(text.find("tok/s"), std::string::npos) << text;
+  EXPECT_NE(text.find("`lm fit` expects"), std::string::npos) << text;
   EXPECT_NE(text.find("- everything passed"), std::string::npos) << text;
 }
 
