@@ -11,6 +11,7 @@
 #include "cmd/model_json.h"
 #include "cmd/output.h"
 #include "cmd/settings.h"
+#include "runtime/gguf/read_speed.h"
 #include "runtime/plan/known_shapes.h"
 
 namespace lm::cmd {
@@ -99,9 +100,19 @@ std::string size_label(std::uint64_t bytes) {
   return text;
 }
 
+/// A model larger than the memory is as fast as the disk that it lies on.
+void note_disk_speed(const FitSubject& subject, Machine& machine) {
+  const GgufFile& file = *subject.files.front();
+  const ByteSource& part = *file.parts().front();
+  if (part.fd() >= 0 && file.file_bytes() > machine.devices.back().free_bytes) {
+    machine.speeds.back().disk_gb_s = read_speed(part.fd(), part.size()).value_or(0.0) / 1e9;
+  }
+}
+
 Result<FitResult> fit_on(Machine machine, std::string name, const FitSubject& subject,
                          const PlanWish& wish) {
   FitResult result{.machine = std::move(name), .devices = std::move(machine), .table = {}};
+  note_disk_speed(subject, result.devices);
   LM_TRY(result.table,
          fit_table(subject.candidates, result.devices.devices, result.devices.speeds, wish));
   return result;
