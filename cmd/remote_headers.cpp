@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cmd/local_store.h"
+#include "cmd/retry_note.h"
 #include "cmd/signals.h"
 #include "registry/ranged_file.h"
 #include "registry/remote_models.h"
@@ -43,12 +44,7 @@ RangedSource::Fetch fetch_from(Handle file) {
 Result<RemoteHeaders> fetch_headers(const registry::ModelRef& ref) {
   LM_TRY(const registry::HubSettings settings, registry::hub_settings_from_environment());
   const GracefulInterrupt graceful;
-  registry::HttpClient http(settings, interrupt_flag(),
-                            [](const registry::Error& error, std::chrono::milliseconds wait) {
-                              if (wait >= std::chrono::milliseconds(500)) {
-                                print_note(error.problem + "; trying again");
-                              }
-                            });
+  registry::HttpClient http(settings, interrupt_flag(), print_retry);
   registry::HubClient hub(http, [](std::string text) { print_warning(text); });
   LM_TRY(const LocalStore store, LocalStore::open(LocalStore::Use::look));
   LM_TRY(const registry::Catalog catalog, registry::Catalog::load(store->home()));

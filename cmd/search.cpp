@@ -10,6 +10,7 @@
 #include "cmd/format.h"
 #include "cmd/model_json.h"
 #include "cmd/output.h"
+#include "cmd/retry_note.h"
 #include "cmd/signals.h"
 #include "cmd/table.h"
 
@@ -54,12 +55,7 @@ Result<ExitCode> search_command(CommandLine& line) {
   }
   LM_TRY(const registry::HubSettings settings, registry::hub_settings_from_environment());
   const GracefulInterrupt graceful;
-  registry::HttpClient http(settings, interrupt_flag(),
-                            [](const registry::Error& error, std::chrono::milliseconds wait) {
-                              if (wait >= std::chrono::milliseconds(500)) {
-                                print_note(error.problem + "; trying again");
-                              }
-                            });
+  registry::HttpClient http(settings, interrupt_flag(), print_retry);
   registry::HubClient hub(http, [](std::string text) { print_warning(text); });
   LM_TRY(const std::vector<registry::FoundModel> found,
          registry::search_hub(hub, fmt::format("{}", fmt::join(words, " ")),

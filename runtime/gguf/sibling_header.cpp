@@ -49,17 +49,7 @@ Result<GgufFile> splice(const GgufFile& sibling, const std::string& name, std::u
     return other();
   }
   std::ranges::copy(table, header.begin() + static_cast<std::ptrdiff_t>(keys_end));
-  auto from_memory = [header = std::move(header)](
-                         std::uint64_t offset,
-                         std::uint64_t length) -> Result<std::vector<std::byte>> {
-    std::vector<std::byte> bytes(length);
-    if (offset < header.size()) {
-      std::memcpy(bytes.data(), header.data() + offset,
-                  std::min<std::uint64_t>(length, header.size() - offset));
-    }
-    return bytes;
-  };
-  LM_TRY(GgufFile file, read_header(name, size, std::move(from_memory)));
+  LM_TRY(GgufFile file, read_header(name, size, known_header(std::move(header))));
   if (!same_tensors(sibling, file)) {
     return other();
   }
@@ -67,6 +57,18 @@ Result<GgufFile> splice(const GgufFile& sibling, const std::string& name, std::u
 }
 
 }  // namespace
+
+RangedSource::Fetch known_header(std::vector<std::byte> header) {
+  return [header = std::move(header)](std::uint64_t offset,
+                                      std::uint64_t length) -> Result<std::vector<std::byte>> {
+    std::vector<std::byte> bytes(length);
+    if (offset < header.size()) {
+      std::memcpy(bytes.data(), header.data() + offset,
+                  std::min<std::uint64_t>(length, header.size() - offset));
+    }
+    return bytes;
+  };
+}
 
 Result<GgufFile> read_header(std::string name, std::uint64_t size, RangedSource::Fetch fetch) {
   std::vector<std::unique_ptr<ByteSource>> parts;

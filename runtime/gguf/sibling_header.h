@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/gguf/gguf_file.h"
 
@@ -16,6 +17,9 @@ namespace lm {
 /// of `fetch`.
 Result<GgufFile> read_header_like(std::span<const GgufFile* const> siblings, std::string name,
                                   std::uint64_t size, RangedSource::Fetch fetch);
+
+/// Ranges of a file of which only these first bytes are known; the rest reads as zeros.
+RangedSource::Fetch known_header(std::vector<std::byte> header);
 
 /// The header of a file of which `fetch` gives ranges.
 Result<GgufFile> read_header(std::string name, std::uint64_t size, RangedSource::Fetch fetch);

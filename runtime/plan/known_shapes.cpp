@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/gguf/sibling_header.h"
+
 namespace lm {
 namespace {
 
@@ -98,18 +100,7 @@ class HeaderWriter {
     head.insert(head.end(), table_.begin(), table_.end());
     head.resize((head.size() + kAlignment - 1) / kAlignment * kAlignment);
     const std::uint64_t size = head.size() + data_bytes_;
-    auto fetch = [head = std::move(head)](std::uint64_t offset,
-                                          std::uint64_t length) -> Result<std::vector<std::byte>> {
-      std::vector<std::byte> bytes(length);
-      if (offset < head.size()) {
-        std::memcpy(bytes.data(), head.data() + offset,
-                    std::min<std::uint64_t>(length, head.size() - offset));
-      }
-      return bytes;
-    };
-    std::vector<std::unique_ptr<ByteSource>> parts;
-    parts.push_back(std::make_unique<RangedSource>(name, size, std::move(fetch), 4096));
-    return GgufFile::read(std::move(parts));
+    return read_header(name, size, known_header(std::move(head)));
   }
 
  private:
