@@ -25,8 +25,9 @@ constexpr std::uint32_t kHostTokens = 64;
 
 struct BenchArguments {
   std::string model;
-  std::optional<std::int64_t> prompt, generate, depth, threads, repetitions, sequences;
-  std::optional<std::string> backend, kv_type;
+  std::optional<std::int64_t> prompt, generate, depth, repetitions, sequences;
+  std::optional<std::string> kv_type;
+  DeviceArguments devices;
   bool ops = false, no_roofs = false, no_host = false;
 };
 
@@ -53,6 +54,15 @@ std::string hash_of(std::span<const float> logits) {
   store::Sha256 hasher;
   hasher.update(std::as_bytes(logits));
   return logits.empty() ? std::string() : hasher.finish().hex();
+}
+
+/// Opens a session on the model that was loaded.
+StartOnModel starting(std::unique_ptr<Session>& session) {
+  return [&session](std::shared_ptr<const Model> model,
+                    const SessionOptions& placed) -> lm::Result<void> {
+    LM_TRY(session, Session::create(std::move(model), placed));
+    return {};
+  };
 }
 
 /// Measures a test; `logits` are the last ones.
@@ -99,11 +109,10 @@ Result<double> reference_nmse(const std::string& argument, const SessionOptions&
                               const BenchTest& test, std::uint32_t repetitions,
                               std::span<const float> logits) {
   LM_TRY(ResolvedModel resolved, resolve_model(argument));
-  LoadOptions load;
-  load.need_tokenizer = false;
-  LM_TRY(load.devices, open_devices({.spec = "reference", .n_threads = std::nullopt}));
-  LM_TRY(const std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
-  LM_TRY(const std::unique_ptr<Session> session, Session::create(model, options));
+  std::unique_ptr<Session> session;
+  LM_TRY(ModelDevices devices, open_devices(reference_device()));
+  LM_TRY(const LoadOutcome loaded, load_on_devices(std::move(resolved.file), std::move(devices), {},
+                                                   options, false, starting(session)));
   StepBench bench(*session, interrupt_flag());
   LM_TRY(const BenchRun run, bench.run(test, repetitions));
   return nmse(logits, run.logits);
@@ -113,13 +122,18 @@ Result<double> reference_nmse(const std::string& argument, const SessionOptions&
 Result<HostCost> host_cost(const std::string& argument, const LoadSettings& settings,
                            SessionOptions options, std::uint32_t n_token) {
   LM_TRY(ResolvedModel resolved, resolve_model(argument));
-  LoadOptions load;
-  LM_TRY(load.devices, open_devices(settings.devices));
-  LM_TRY(std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
   options.n_ctx = std::max(options.n_ctx, 2 * kHostTokens);
   options.n_seq_guaranteed = 1;
   options.profile = false;
-  LM_TRY(const HostCost cost, measure_host_cost(std::move(model), options, n_token));
+  HostCost cost;
+  const auto start = [&](std::shared_ptr<const Model> model,
+                         const SessionOptions& placed) -> lm::Result<void> {
+    LM_TRY(cost, measure_host_cost(std::move(model), placed, n_token));
+    return {};
+  };
+  LM_TRY(ModelDevices devices, open_devices(settings.devices));
+  LM_CHECK(load_on_devices(std::move(resolved.file), std::move(devices), settings.devices, options,
+                           true, start));
   return cost;
 }
 
@@ -171,10 +185,9 @@ Result<ExitCode> bench_command(CommandLine& line) {
                     "each and -n (default 24) generated");
   arguments.integer("-d,--depth", given.depth, 0, 1 << 24,
                     "tokens in the context beforehand (default 0)");
-  arguments.integer("-t,--threads", given.threads, 0, 1024, "CPU threads; 0: automatic");
   arguments.integer("-r,--repetitions", given.repetitions, 1, 10'000,
                     "runs of each test (default 5)");
-  arguments.text("--backend", given.backend, "B", "auto, cpu, reference, cuda[:i], vulkan[:i]");
+  declare(arguments, given.devices);
   arguments.text("--kv-type", given.kv_type, "T",
                  "type of the KV cache: f32, f16, bf16, q8_0, q4_0");
   arguments.flag("--ops", given.ops, "time of each kind of operation and its share of the step");
@@ -199,10 +212,9 @@ Result<ExitCode> bench_command(CommandLine& line) {
     n_ctx = std::max(n_ctx, test.n_before + test.n);
     n_sequence = std::max(n_sequence, test.n_sequence);
   }
-  const auto n_threads =
-      given.threads ? std::optional(static_cast<std::uint32_t>(*given.threads)) : std::nullopt;
+  LM_TRY(const DeviceChoice devices, device_choice(given.devices));
   const LoadSettings settings{
-      .devices = {.spec = given.backend, .n_threads = n_threads},
+      .devices = devices,
       .n_ctx = n_ctx,
       .kv_type = given.kv_type ? parse_kv_type(*given.kv_type) : std::nullopt,
       .n_batch = std::nullopt};
@@ -213,14 +225,14 @@ Result<ExitCode> bench_command(CommandLine& line) {
   std::vector<BenchRow> rows;
   std::optional<Roofs> roofs;
   {
-    LoadOptions load;
-    load.need_tokenizer = false;
-    LM_TRY(load.devices, open_devices(settings.devices));
+    std::unique_ptr<Session> session;
+    LM_TRY(ModelDevices opened, open_devices(devices));
     if (!given.no_roofs) {
-      roofs = load.devices.front()->measure_roofs();
+      roofs = opened.devices.front()->measure_roofs();
     }
-    LM_TRY(const std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
-    LM_TRY(const std::unique_ptr<Session> session, Session::create(model, options));
+    LM_TRY(const LoadOutcome loaded, load_on_devices(std::move(resolved.file), std::move(opened),
+                                                     devices, options, false, starting(session)));
+    const std::shared_ptr<const Model>& model = loaded.model;
     for (const std::string& note : session->notes()) {
       print_warning(note);
     }

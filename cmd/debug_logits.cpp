@@ -20,8 +20,9 @@ namespace {
 
 struct LogitsArguments {
   std::string model;
-  std::optional<std::string> ids, backend, kv_type;
-  std::optional<std::int64_t> greedy, ctx, threads;
+  std::optional<std::string> ids, kv_type;
+  std::optional<std::int64_t> greedy, ctx;
+  DeviceArguments devices;
   bool all = false;
 };
 
@@ -135,10 +136,9 @@ Result<ExitCode> debug_logits(CommandLine& line) {
   arguments.flag("--all", given.all, "logits at every position, not only at the last");
   arguments.integer("--greedy", given.greedy, 0, 1 << 20, "decode N tokens greedily after them");
   arguments.integer("--ctx", given.ctx, 0, 1LL << 27, "context in tokens; 0: automatic");
-  arguments.text("--backend", given.backend, "B", "auto, cpu, reference, cuda[:i], vulkan[:i]");
+  declare(arguments, given.devices);
   arguments.text("--kv-type", given.kv_type, "T",
                  "type of the KV cache: f32, f16, bf16, q8_0, q4_0");
-  arguments.integer("--threads", given.threads, 0, 1024, "CPU threads; 0: automatic");
   arguments.positional("MODEL", given.model);
   LM_TRY(const bool go_on, arguments.parse());
   if (!go_on) {
@@ -153,25 +153,29 @@ Result<ExitCode> debug_logits(CommandLine& line) {
   }
   const auto n_ctx =
       given.ctx ? std::optional(static_cast<std::uint32_t>(*given.ctx)) : std::nullopt;
-  const auto n_threads =
-      given.threads ? std::optional(static_cast<std::uint32_t>(*given.threads)) : std::nullopt;
+  LM_TRY(const DeviceChoice devices, device_choice(given.devices));
   const LoadSettings settings{
-      .devices = {.spec = given.backend, .n_threads = n_threads},
+      .devices = devices,
       .n_ctx = n_ctx,
       .kv_type = given.kv_type ? parse_kv_type(*given.kv_type) : std::nullopt,
       .n_batch = std::nullopt};
   LM_TRY(const SessionOptions options, session_options(settings));
   LM_TRY(ResolvedModel resolved, resolve_model(given.model));
-  LoadOptions load;
-  load.need_tokenizer = false;
-  LM_TRY(load.devices, open_devices(settings.devices));
-  const std::string backend = load.devices.front()->info().id;
-  LM_TRY(const std::shared_ptr<const Model> model, Model::load(std::move(resolved.file), load));
+  std::unique_ptr<Session> session;
+  const auto start = [&session](std::shared_ptr<const Model> model,
+                                const SessionOptions& placed) -> lm::Result<void> {
+    LM_TRY(session, Session::create(std::move(model), placed));
+    return {};
+  };
+  LM_TRY(ModelDevices opened, open_devices(devices));
+  LM_TRY(const LoadOutcome loaded, load_on_devices(std::move(resolved.file), std::move(opened),
+                                                   devices, options, false, start));
+  const std::shared_ptr<const Model>& model = loaded.model;
+  const std::string backend = model->devices().front()->info().id;
   LM_TRY(const std::vector<Token> ids, parse_ids(*given.ids, ", ", model->n_vocab()));
   if (ids.empty()) {
     return usage_error("--ids", "holds no id");
   }
-  LM_TRY(const std::unique_ptr<Session> session, Session::create(model, options));
   const std::uint64_t wanted = ids.size() + static_cast<std::uint64_t>(given.greedy.value_or(0));
   if (wanted > session->n_ctx()) {
     return failure(

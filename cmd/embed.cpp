@@ -23,8 +23,9 @@ constexpr std::size_t kInFlight = 64;
 struct EmbedArguments {
   std::string model;
   std::vector<std::string> texts;
-  std::optional<std::string> truncate, backend;
-  std::optional<std::int64_t> dimensions, ctx, threads;
+  std::optional<std::string> truncate;
+  std::optional<std::int64_t> dimensions, ctx;
+  DeviceArguments devices;
   bool no_pull = false, insecure = false;
 };
 
@@ -106,8 +107,7 @@ Result<ExitCode> embed_command(CommandLine& line) {
   arguments.flag_or_value("--truncate", given.truncate, "true", "true|false",
                           "cut texts that are too long at their end (the default), or refuse them");
   arguments.integer("--ctx", given.ctx, 0, 1LL << 27, "context in tokens; 0: automatic");
-  arguments.text("--backend", given.backend, "B", "auto, cpu, cuda[:i], vulkan[:i]");
-  arguments.integer("--threads", given.threads, 0, 1024, "CPU threads; 0: automatic");
+  declare(arguments, given.devices);
   arguments.flag("--no-pull", given.no_pull, "do not download a model that is not here");
   arguments.flag("--insecure", given.insecure, "accept plain http and unverified certificates");
   arguments.positional("MODEL", given.model);
@@ -121,10 +121,7 @@ Result<ExitCode> embed_command(CommandLine& line) {
                        fmt::format("'{}' is neither true nor false", *given.truncate));
   }
   LoadSettings settings;
-  settings.devices.spec = given.backend;
-  if (given.threads) {
-    settings.devices.n_threads = static_cast<std::uint32_t>(*given.threads);
-  }
+  LM_TRY(settings.devices, device_choice(given.devices));
   if (given.ctx) {
     settings.n_ctx = static_cast<std::uint32_t>(*given.ctx);
   }

@@ -57,31 +57,41 @@ Result<std::unique_ptr<LoadedModel>> load_model(ResolvedModel resolved,
   EngineOptions options;
   LM_TRY(options.session, session_options(settings));
   loaded->kv_type = options.session.kv_type;
-  LoadOptions load;
-  LM_TRY(load.devices, open_devices(settings.devices));
-  for (const auto& device : load.devices) {
-    loaded->backend += (loaded->backend.empty() ? "" : ",") + device->info().id;
-  }
-  LM_TRY(loaded->model, Model::load(std::move(resolved.file), load));
-  for (const std::string& warning : loaded->model->warnings()) {
-    print_warning(warning);
-  }
+  LM_TRY(ModelDevices devices, open_devices(settings.devices));
   options.draft_tokens = settings.draft_tokens.value_or(options.draft_tokens);
   if (settings.draft) {
+    // On the CPU, whose memory the model's own plan then finds smaller by it.
     LM_TRY(ResolvedModel draft, resolve_model(*settings.draft, {.for_running = true}));
     LoadOptions beside;
-    beside.devices = {load.devices.front()};
+    beside.devices = {devices.devices.back()};
     LM_TRY(loaded->draft_model, Model::load(std::move(draft.file), beside));
     options.draft_model = loaded->draft_model;
   }
-  LM_TRY(loaded->engine, Engine::create(loaded->model, options));
+  const auto start = [&](std::shared_ptr<const Model> model,
+                         const SessionOptions& placed) -> lm::Result<void> {
+    options.session = placed;
+    LM_TRY(loaded->engine, Engine::create(std::move(model), options));
+    return {};
+  };
+  LM_TRY(LoadOutcome outcome, load_on_devices(std::move(resolved.file), std::move(devices),
+                                              settings.devices, options.session, true, start));
+  loaded->model = std::move(outcome.model);
+  for (const auto& device : loaded->model->devices()) {
+    loaded->backend += (loaded->backend.empty() ? "" : ",") + device->info().id;
+  }
+  for (const std::string& warning : loaded->model->warnings()) {
+    print_warning(warning);
+  }
   for (const std::string& note : loaded->engine->notes()) {
     print_warning(note);
   }
   LM_TRY(const bool debug, setting_flag("LM_DEBUG"));
-  if (debug) {
+  if (debug || settings.explain) {
     for (const std::string& line : loaded->engine->placement_lines()) {
       print_note(line);
+    }
+    for (const std::string& reason : outcome.reasons) {
+      print_note(reason);
     }
   }
   loaded->load_time = std::chrono::steady_clock::now() - begin;

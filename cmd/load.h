@@ -22,6 +22,7 @@ struct LoadSettings {
   std::optional<std::uint32_t> n_batch;
   std::optional<std::string> draft = {};           ///< model that guesses ahead, by name or path
   std::optional<std::uint32_t> draft_tokens = {};  ///< a step
+  bool explain = false;                            ///< say on stderr what went where, and why
 };
 
 /// A model in memory, with what the store knows of it.

@@ -14,19 +14,6 @@
 namespace lm::cmd {
 namespace {
 
-PlanDevice plan_device(const std::shared_ptr<Backend>& backend) {
-  const DeviceInfo info = backend->info();
-  return {.id = info.id,
-          .name = info.name,
-          .kind = info.kind,
-          .total_bytes = info.total_bytes,
-          .free_bytes = info.free_bytes,
-          .scratch = [device = backend.get()](const Segment& segment, std::uint32_t max_rows,
-                                              std::uint32_t max_outputs) {
-            return device->scratch_bytes(segment, max_rows, max_outputs);
-          }};
-}
-
 /// Rates of a device, from the store where they are known. A store that can't be written only costs
 /// the time of measuring.
 Result<DeviceSpeed> speed_of(Backend& device, Rates rates) {

@@ -30,9 +30,10 @@ constexpr std::size_t kMaxSchemaBytes = 1u << 20;
 struct RunArguments {
   std::string model;
   std::vector<std::string> prompt;
-  std::optional<std::string> system, think, truncate, keepalive, backend, kv_type, draft, format;
+  std::optional<std::string> system, think, truncate, keepalive, kv_type, draft, format;
   std::optional<std::string> temperature, top_p, min_p;
-  std::optional<std::int64_t> top_k, seed, ctx, predict, threads, dimensions;
+  std::optional<std::int64_t> top_k, seed, ctx, predict, dimensions;
+  DeviceArguments devices;
   std::vector<std::string> stop, set;
   bool verbose = false, raw = false, no_pull = false, plain = false, no_word_wrap = false;
   bool hide_thinking = false, insecure = false;
@@ -71,10 +72,9 @@ void declare(Arguments& arguments, RunArguments& given, bool& json) {
   arguments.flag("--insecure", given.insecure, "accept plain http and unverified certificates");
   arguments.text("--keepalive", given.keepalive, "DURATION",
                  "how long a server keeps the model loaded");
-  arguments.text("--backend", given.backend, "B", "auto, cpu, cuda[:i], vulkan[:i]");
+  declare(arguments, given.devices);
   arguments.text("--kv-type", given.kv_type, "T",
                  "type of the KV cache: f32, f16, bf16, q8_0, q4_0");
-  arguments.integer("--threads", given.threads, 0, 1024, "CPU threads; 0: automatic");
   arguments.text("--draft", given.draft, "MODEL",
                  "smaller model of the same vocabulary that guesses ahead");
   arguments.integer("--dimensions", given.dimensions, 1, 1 << 20,
@@ -106,7 +106,7 @@ Result<ParameterTexts> chosen_parameters(const RunArguments& given) {
   LM_CHECK(number("min_p", given.min_p));
   LM_CHECK(number("seed", given.seed));
   LM_CHECK(number("num_predict", given.predict));
-  LM_CHECK(number("num_thread", given.threads));
+  LM_CHECK(number("num_thread", given.devices.threads));
   if (given.ctx && *given.ctx > 0) {
     LM_CHECK(number("num_ctx", given.ctx));
   }
@@ -141,12 +141,6 @@ Result<void> check_words(const RunArguments& given) {
   if (given.kv_type && !parse_kv_type(*given.kv_type)) {
     return usage_error("--kv-type",
                        fmt::format("'{}' is none of f32, f16, bf16, q8_0, q4_0", *given.kv_type));
-  }
-  if (given.backend && !is_backend_spec(*given.backend)) {
-    return usage_error(
-        "--backend",
-        fmt::format("'{}' is none of auto, cpu, cuda[:i], vulkan[:i] or a list of them",
-                    *given.backend));
   }
   if (!registry::is_local_path(given.model)) {
     LM_CHECK(registry::ModelRef::parse(given.model));
@@ -262,6 +256,7 @@ Result<ExitCode> run_command(CommandLine& line) {
   LM_CHECK(check_words(given));
   LM_TRY(ParameterTexts chosen, chosen_parameters(given));
   LM_TRY(const OutputFormat format, output_format(given.format));
+  LM_TRY(const DeviceChoice devices, device_choice(given.devices));
   const bool interactive =
       given.prompt.empty() && stdin_is_terminal() && stdout_is_terminal() && !line.json;
   if (interactive && given.raw) {
@@ -274,7 +269,9 @@ Result<ExitCode> run_command(CommandLine& line) {
   const std::string prompt = join_prompt(std::move(piped), given.prompt);
 
   LoadSettings settings;
-  settings.devices.spec = given.backend;
+  settings.devices = devices;
+  settings.devices.n_threads.reset();  // among the parameters that were chosen
+  settings.explain = given.verbose;
   settings.draft = given.draft;
   if (given.ctx == 0) {
     settings.n_ctx = 0;  // automatic, whatever the model's parameters say

@@ -70,6 +70,8 @@ constexpr std::array kRows{
     SettingRow{"LM_KV_CACHE_TYPE", "OLLAMA_KV_CACHE_TYPE", "f16", "type of the KV cache",
                is_kv_type},
     SettingRow{"LM_BACKEND", "OLLAMA_LLM_LIBRARY", "auto", "devices, as --backend", is_backend},
+    SettingRow{"LM_GPU_OVERHEAD", "OLLAMA_GPU_OVERHEAD", "0",
+               "memory to leave free on each GPU, such as 512M", is_size},
     SettingRow{"LM_CPU_ISA", "", "best", "upper limit for CPU kernels", is_isa},
     SettingRow{"LM_CPU_MEMORY", "", "what is free", "main memory to plan with, such as 8G",
                is_size},
@@ -185,6 +187,11 @@ Result<std::string> backend_setting() {
 Result<std::optional<Isa>> isa_setting() {
   LM_TRY(const SettingValue value, setting("LM_CPU_ISA"));
   return parse_isa(value.text);
+}
+
+Result<std::uint64_t> gpu_overhead_setting() {
+  LM_TRY(const SettingValue value, setting("LM_GPU_OVERHEAD"));
+  return parse_bytes(value.text).value_or(0);
 }
 
 Result<std::optional<std::uint64_t>> cpu_memory_setting() {

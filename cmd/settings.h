@@ -43,6 +43,7 @@ Result<std::uint32_t> context_length_setting();  ///< LM_CONTEXT_LENGTH; 0: auto
 Result<DType> kv_type_setting();                 ///< LM_KV_CACHE_TYPE
 Result<std::string> backend_setting();           ///< LM_BACKEND
 Result<std::optional<Isa>> isa_setting();        ///< LM_CPU_ISA; none: the best found
+Result<std::uint64_t> gpu_overhead_setting();    ///< LM_GPU_OVERHEAD in bytes
 /// LM_CPU_MEMORY in bytes; none: what is free.
 Result<std::optional<std::uint64_t>> cpu_memory_setting();
 

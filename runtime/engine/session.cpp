@@ -136,11 +136,11 @@ Result<void> Session::Impl::choose_context(const WorkBytes& work) {
     std::uint16_t short_on = n_device();
     std::uint64_t usable = 0;
     for (std::uint16_t d = 0; d < n_device(); ++d) {
-      need[d].weights = model->weights().bytes(d);
+      // Mapped weights are page cache, which MemAvailable counts as available: they are part of the
+      // need. Weights that were uploaded are gone from what is free.
+      need[d].weights = reads_mapped_weights(d) ? model->weights().bytes(d) : 0;
       const DeviceInfo info = device(d).info();
       const std::uint64_t margin = memory_margin(info.total_bytes);
-      // Mapped weights are page cache, which MemAvailable counts as available: they are part of the
-      // need.
       usable = info.free_bytes > margin ? info.free_bytes - margin : 0;
       if (need[d].total() > usable) {
         short_on = d;
@@ -165,8 +165,7 @@ Result<void> Session::Impl::choose_context(const WorkBytes& work) {
       demand.n_ctx = std::max(floor, std::min(demand.n_ctx - 1, fits) / kPageTokens * kPageTokens);
       continue;
     }
-    const std::uint64_t host_weights = reads_mapped_weights(short_on) ? over.weights : 0;
-    if (over.total() - host_weights <= usable) {
+    if (reads_mapped_weights(short_on) && over.total() - over.weights <= usable) {
       // Weights that do not fit into memory are paged in from the file: slow is better than dead.
       const std::uint64_t free_bytes = device(short_on).info().free_bytes;
       if (over.total() > free_bytes) {
@@ -206,10 +205,10 @@ Result<void> Session::Impl::allocate(const WorkBytes& work, const Plan& any_plan
   constants.resize(n_device());
   buffers.resize(n_device());
   for (std::uint16_t d = 0; d < n_device(); ++d) {
-    LM_TRY(arenas[d], device(d).alloc(std::max<std::uint64_t>(work.arena[d], 64)));
-    LM_TRY(scratch[d], device(d).alloc(std::max<std::uint64_t>(work.scratch[d], 64)));
+    LM_TRY(arenas[d], device(d).alloc(work.arena[d]));
+    LM_TRY(scratch[d], device(d).alloc(work.scratch[d]));
     const auto bytes = std::as_bytes(std::span(any_plan.constants[d]));
-    LM_TRY(constants[d], device(d).alloc(std::max<std::uint64_t>(bytes.size(), 64)));
+    LM_TRY(constants[d], device(d).alloc(work.constants[d]));
     LM_CHECK(device(d).upload(*constants[d], 0, bytes));
     buffers[d].push_back(arenas[d].get());
     for (std::size_t i = 1; i < model->weights().buffers(d).size(); ++i) {

@@ -83,10 +83,12 @@ Result<void> PagePool::add_slab(std::uint32_t g) {
                 fmt::format("all {} pages of {} tokens are in use", max_pages_[g], kPageTokens),
                 "use a larger --ctx, or fewer requests at a time");
   }
+  // The last slab ends with the promise, so that the pool never takes more than the plan says.
+  const std::uint32_t end = std::min(have + pages_per_slab_, max_pages_[g]);
   std::vector<std::unique_ptr<Buffer>> fresh(devices_.size());
   std::uint64_t bytes = 0;
   for (std::size_t d = 0; d < devices_.size(); ++d) {
-    const std::uint64_t slab_bytes = groups_[g].page_bytes[d] * pages_per_slab_;
+    const std::uint64_t slab_bytes = groups_[g].page_bytes[d] * (end - have);
     if (slab_bytes > 0) {
       LM_TRY(fresh[d], devices_[d]->alloc(slab_bytes));
       bytes += slab_bytes;
@@ -96,7 +98,6 @@ Result<void> PagePool::add_slab(std::uint32_t g) {
     state.slabs[d].push_back(std::move(fresh[d]));
   }
   allocated_bytes_ += bytes;
-  const std::uint32_t end = std::min(have + pages_per_slab_, max_pages_[g]);
   state.references.resize(end, 0);
   for (std::uint32_t page = end; page > have; --page) {
     state.free.push_back(page - 1);

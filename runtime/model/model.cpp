@@ -37,14 +37,14 @@ struct ModelBuilder {
   Model& model;
 
   Result<void> read_numbers() {
-    LM_TRY(ModelNumbers numbers, lm::read_numbers(model.file_));
+    LM_TRY(ModelNumbers numbers, lm::read_numbers(*model.file_));
     model.architecture_ = numbers.architecture;
     model.hparams_ = std::move(numbers.hparams);
     return {};
   }
 
   Result<void> bind_weights() {
-    const GgufFile& file = model.file_;
+    const GgufFile& file = *model.file_;
     const std::vector<TensorSpec> specs =
         list_tensors(model.hparams_, *model.architecture_, file, model.placement_);
     LM_TRY(const auto found, find_tensors(file, specs));
@@ -64,6 +64,11 @@ struct ModelBuilder {
 };
 
 Result<std::shared_ptr<const Model>> Model::load(GgufFile file, const LoadOptions& options) {
+  return load(std::make_shared<const GgufFile>(std::move(file)), options);
+}
+
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file,
+                                                 const LoadOptions& options) {
   if (options.devices.empty()) {
     return fail(ErrorCode::invalid_argument, "devices", "a model needs at least one device");
   }
@@ -73,7 +78,7 @@ Result<std::shared_ptr<const Model>> Model::load(GgufFile file, const LoadOption
   ModelBuilder builder{*model};
   LM_CHECK(builder.read_numbers());
   if (options.need_tokenizer) {
-    LM_TRY(model->tokenizer_, Tokenizer::create(model->file_.metadata(), &model->warnings_));
+    LM_TRY(model->tokenizer_, Tokenizer::create(model->file_->metadata(), &model->warnings_));
   }
   std::vector<std::string> vocabulary_warnings = std::move(model->warnings_);
   LM_CHECK(builder.bind_weights());

@@ -33,8 +33,11 @@ class Model {
   /// in place on a CPU). Errors name key or tensor: unsupported_arch (lists what is supported and
   /// the nearest relative), missing, shape_mismatch, bad_value, unsupported_type, bad_vocab.
   static Result<std::shared_ptr<const Model>> load(GgufFile file, const LoadOptions& options);
+  /// The same with a file that can be loaded again after a failure.
+  static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const GgufFile> file,
+                                                   const LoadOptions& options);
 
-  const GgufFile& file() const { return file_; }
+  const GgufFile& file() const { return *file_; }
   const Hparams& hparams() const { return hparams_; }
   const Architecture& architecture() const { return *architecture_; }
   const Weights& weights() const { return *weights_; }
@@ -46,10 +49,10 @@ class Model {
 
  private:
   friend struct ModelBuilder;
-  explicit Model(GgufFile file) : file_(std::move(file)) {}
+  explicit Model(std::shared_ptr<const GgufFile> file) : file_(std::move(file)) {}
 
   // Destroyed from the last to the first: weights before the devices and the file that they lie in.
-  GgufFile file_;
+  std::shared_ptr<const GgufFile> file_;
   std::vector<std::shared_ptr<Backend>> devices_;
   Hparams hparams_;
   const Architecture* architecture_ = nullptr;

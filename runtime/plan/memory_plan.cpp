@@ -45,7 +45,7 @@ std::vector<DeviceBytes> memory_plan(const KvLayout& kv, const WorkBytes& work,
                                      const KvDemand& demand) {
   std::vector<DeviceBytes> result(work.arena.size());
   for (std::uint16_t d = 0; d < result.size(); ++d) {
-    result[d].arena = work.arena[d];
+    result[d].arena = work.arena[d] + work.constants[d];
     result[d].scratch = work.scratch[d];
     for (const KvGroup& group : kv.groups) {
       result[d].kv += group.page_bytes[d] * kv_pages(group, demand);

@@ -14,16 +14,18 @@ struct DeviceBytes {
   std::uint64_t weights = 0;
   std::uint64_t kv = 0;     ///< pages that hold the tokens asked for, and recurrent states
   std::uint64_t spare = 0;  ///< further pages: copies on write, edges of windows, idle windows
-  std::uint64_t arena = 0;
+  std::uint64_t arena = 0;  ///< activations, and the constants beside them
   std::uint64_t scratch = 0;
   std::uint64_t staging = 0;  ///< host buffers for uploads to other devices
   std::uint64_t total() const { return weights + kv + spare + arena + scratch + staging; }
 };
 
-/// Work memory of a session on each device: the most that any of its plans needs.
+/// Work memory of a session on each device: the most that any of its plans needs. Every device gets
+/// some of each, so that no buffer of a plan is empty.
 struct WorkBytes {
   std::vector<std::uint64_t> arena;
   std::vector<std::uint64_t> scratch;
+  std::vector<std::uint64_t> constants;  ///< rope tables
 };
 
 /// Margin that a plan leaves free on a device: the larger of 256 MiB and 2 %.

@@ -76,6 +76,10 @@ class Planner {
   bool gpus_hold(const Candidate& candidate) const;
   bool host_holds(const Candidate& candidate, bool with_weights) const;
 
+  /// Looks which parts the GPUs have ops for: without those of a dense layer a GPU is left out.
+  Result<void> find_abilities();
+  /// The first op under a placement that its GPU can't run, in words; empty where there is none.
+  Result<std::string> obstacle(const Placement& placement) const;
   Result<Split> most_on_gpu(std::uint32_t n_ctx);
   Result<std::uint32_t> longest_context(const Split& split, std::uint32_t floor);
 
@@ -89,6 +93,8 @@ class Planner {
   std::uint16_t host_ = 0;
   std::vector<std::uint64_t> budget_;
   std::vector<bool> copied_;
+  bool experts_run_on_gpu_ = true;
+  std::vector<std::string> obstacles_;
   std::map<std::vector<std::uint16_t>, WorkBytes> work_;  ///< by placement
 };
 
@@ -231,6 +237,48 @@ Result<Candidate> Planner::place(const Split& split, std::uint32_t n_ctx) {
   }
 }
 
+Result<std::string> Planner::obstacle(const Placement& placement) const {
+  const auto n_device = static_cast<std::uint16_t>(devices_.size());
+  LM_TRY(const KvLayout kv, kv_layout(shape_.hparams(), placement, n_device, wish_.kv_type));
+  const Plan plan =
+      plan_for_bucket(shape_.architecture(),
+                      shape_.forward_inputs(placement, kv, n_device, trained()), kBuckets.front());
+  for (const auto* segments : {&plan.body, &plan.head}) {
+    for (const Segment& segment : *segments) {
+      const PlanDevice& device = devices_[segment.device];
+      for (const Op& op : segment.ops) {
+        if (device.is_gpu() && device.supports && !std::holds_alternative<ops::Copy>(op) &&
+            !device.supports(op)) {
+          return fmt::format("{} has no {} for this model", device.id, op_name(op));
+        }
+      }
+    }
+  }
+  return std::string();
+}
+
+Result<void> Planner::find_abilities() {
+  for (std::uint16_t d = 0; d < host_; ++d) {
+    std::vector<std::uint32_t> per_gpu(host_, 0);
+    per_gpu[d] = n_layer_;
+    LM_TRY(std::string missing, obstacle(placement_of({n_layer_, n_layer_}, per_gpu)));
+    if (!missing.empty() && moe()) {
+      LM_TRY(std::string dense, obstacle(placement_of({n_layer_, 0}, per_gpu)));
+      if (dense.empty()) {
+        experts_run_on_gpu_ = false;
+        obstacles_.push_back(missing + ": experts stay on the CPU");
+        continue;
+      }
+      missing = std::move(dense);
+    }
+    if (!missing.empty()) {
+      budget_[d] = 0;
+      obstacles_.push_back(missing + ": it is left out");
+    }
+  }
+  return {};
+}
+
 /// The largest split that GPUs hold: dense parts of as many layers as possible, then experts.
 Result<Split> Planner::most_on_gpu(std::uint32_t n_ctx) {
   const auto holds = [&](const Split& split) -> Result<bool> {
@@ -254,7 +302,7 @@ Result<Split> Planner::most_on_gpu(std::uint32_t n_ctx) {
     split.expert_layers = split.layers;
     return split;
   }
-  if (split.layers == n_layer_) {
+  if (split.layers == n_layer_ && experts_run_on_gpu_) {
     LM_TRY(split.expert_layers,
            largest(0, n_layer_, [&](std::uint32_t n) { return holds({n_layer_, n}); }));
   }
@@ -277,10 +325,11 @@ Result<std::uint32_t> Planner::longest_context(const Split& split, std::uint32_t
 
 Result<LoadPlan> Planner::plan() {
   const std::uint32_t floor = automatic() ? context_floor(shape_.hparams()) : wish_.n_ctx;
+  LM_CHECK(find_abilities());
   Split split;
   if (wish_.gpu_layers) {
     split.layers = host_ > 0 ? std::min(*wish_.gpu_layers, n_layer_) : 0;
-    split.expert_layers = split.layers;
+    split.expert_layers = moe() && !experts_run_on_gpu_ ? 0 : split.layers;
     LM_TRY(Candidate candidate, place(split, floor));
     while (moe() && split.expert_layers > 0 && !gpus_hold(candidate)) {
       --split.expert_layers;
@@ -305,6 +354,7 @@ Result<LoadPlan> Planner::plan() {
   plan.gpu_layers = split.layers;
   plan.gpu_expert_layers = moe() ? split.expert_layers : split.layers;
   plan.output_on_gpu = split.layers > 0;
+  plan.reasons = obstacles_;
   explain(plan, split);
   if (!plan.fits) {
     explain_shortage(plan);
@@ -318,7 +368,9 @@ void Planner::explain(LoadPlan& plan, const Split& split) const {
     say("no GPU: everything runs on the CPU");
   } else if (split.layers == 0) {
     say(wish_.gpu_layers ? "no layer on a GPU, as asked"
-                         : "no GPU has room for one layer: everything runs on the CPU");
+        : gpu_budget() == 0 && !obstacles_.empty()
+            ? "everything runs on the CPU"
+            : "no GPU has room for one layer: everything runs on the CPU");
   }
   for (std::uint16_t d = 0; d < host_; ++d) {
     const auto n = static_cast<std::uint32_t>(std::ranges::count(plan.placement.attention, d));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,6 +27,8 @@ struct PlanDevice {
   std::uint64_t free_bytes = 0;
   bool unified = false;       ///< a GPU whose memory is the host's
   ScratchBytes scratch = {};  ///< null: counts as none
+  /// Whether the device runs an op; null: every one. What it can't run keeps its part off it.
+  std::function<bool(const Op&)> supports = {};
 
   bool is_gpu() const { return kind == DeviceKind::cuda || kind == DeviceKind::vulkan; }
 };

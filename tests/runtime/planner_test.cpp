@@ -144,7 +144,7 @@ Hparams windowed(std::uint32_t n_layer, std::uint32_t n_kv, std::uint32_t dim, s
 std::uint64_t kv_mib(const Hparams& h, std::uint32_t n_ctx) {
   const auto kv = kv_layout(h, {}, 1, DType::f16);
   EXPECT_TRUE(kv);
-  return memory_plan(*kv, {{0}, {0}}, {.n_ctx = n_ctx})[0].kv / kMiB;
+  return memory_plan(*kv, {{0}, {0}, {0}}, {.n_ctx = n_ctx})[0].kv / kMiB;
 }
 
 TEST(Planner, WindowsCostWhatTheyHold) {
@@ -224,7 +224,7 @@ TEST(Planner, WhatTheUserFixesIsKeptAndTheRestIsSolved) {
   EXPECT_LT(context.gpu_layers, 32u);
   const LoadPlan none = plan_of(*model, {gpu(8 * kGiB), host()}, {.gpu_layers = 0});
   EXPECT_EQ(none.gpu_layers, 0u);
-  EXPECT_EQ(none.bytes[0].total() - none.bytes[0].arena, 0u);
+  EXPECT_EQ(none.bytes[0].weights + none.bytes[0].kv + none.bytes[0].spare, 0u);
   const LoadPlan capped = plan_of(*model, {gpu(24 * kGiB), host()}, {.max_vram = 4 * kGiB});
   EXPECT_LE(capped.bytes[0].total(), 4 * kGiB);
   const LoadPlan impossible = plan_of(*model, {gpu(4 * kGiB), host()}, {.gpu_layers = 32});
