@@ -45,6 +45,7 @@ Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Model> mode
   if (options.draft_model) {
     LM_CHECK(impl->attach_drafter());
   }
+  impl->note_figures();
   impl->thread = std::jthread([raw = impl.get()] { raw->loop(); });
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
@@ -94,6 +95,25 @@ Result<void> Engine::submit(Embed embed) {
   return submit(id, std::move(embed));
 }
 
+Result<void> Engine::submit(Command command) {
+  if (const auto* request = std::get_if<Request>(&command)) {
+    return submit(request->id, std::move(command));
+  }
+  if (const auto* embed = std::get_if<Embed>(&command)) {
+    return submit(embed->id, std::move(command));
+  }
+  if (const auto* stop = std::get_if<Cancel>(&command)) {
+    cancel(stop->id);
+    return {};
+  }
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->inbox.push_back({std::move(command), Clock::now(), nullptr});
+  }
+  impl_->work.notify_one();
+  return {};
+}
+
 Result<void> Engine::submit(RequestId id, Command command) {
   // On the caller's thread: a schema that takes its time holds up nobody else.
   std::shared_ptr<CompiledFormat> format;
@@ -131,6 +151,11 @@ void Engine::cancel(RequestId id) {
     }
   }
   impl_->work.notify_one();
+}
+
+EngineFigures Engine::figures() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->figures;
 }
 
 std::optional<Event> Engine::next(RequestId id, std::chrono::milliseconds timeout) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,9 @@
 
 namespace lm {
 
+/// Requests that are served at once; more wait in the queue. Each costs pages only as it grows.
+inline constexpr std::size_t kMaxActiveRequests = 16;
+
 struct EngineOptions {
   SessionOptions session;
   std::uint32_t max_queue = 512;  ///< requests waiting; beyond: busy
@@ -24,6 +28,17 @@ struct EngineOptions {
   /// Without a draft model: guess what followed the same words before in the text, where that turns
   /// out right.
   bool prompt_lookup = true;
+  /// Takes every event, on the loop's thread, instead of `next`. Then credit is granted by `Credit`
+  /// commands alone: the carrier is the caller.
+  std::function<void(Event)> sink = {};
+};
+
+/// What an engine holds and does at the moment of the call.
+struct EngineFigures {
+  std::uint64_t kv_bytes = 0;    ///< pages and states, on all devices
+  std::uint64_t work_bytes = 0;  ///< arenas of the session
+  std::uint32_t active = 0;      ///< requests being served
+  std::uint32_t waiting = 0;     ///< requests in the queue
 };
 
 /// Owns one loop thread. Commands and events are values; this class is their in-process carrier: it
@@ -49,10 +64,14 @@ class Engine {
   /// Queues a request; its id must be new and not 0. Errors: busy, invalid_argument. Thread-safe.
   Result<void> submit(Request request);
   Result<void> submit(Embed embed);
+  /// Any of the above by the words that also cross sockets: Cancel and Credit never fail.
+  Result<void> submit(Command command);
   /// Thread-safe; unknown ids are ignored.
   void cancel(RequestId id);
   /// Next event of a request, or none within the timeout. Thread-safe, one reader a request.
   std::optional<Event> next(RequestId id, std::chrono::milliseconds timeout);
+  /// Thread-safe.
+  EngineFigures figures() const;
 
  private:
   struct Impl;

@@ -39,6 +39,7 @@ struct Engine::Impl {
   std::vector<RequestId> in_step;  ///< whom the running step serves
   bool closing = false;
   StopFlag stop{false};
+  EngineFigures figures;                  ///< as of the last step; guarded by `mutex`
   std::optional<FormatCompiler> formats;  ///< thread-safe
 
   // Loop thread only.
@@ -69,6 +70,7 @@ struct Engine::Impl {
   void resume_preempted();
   void deliver();
   void post(Event e);
+  void note_figures();
 };
 
 }  // namespace lm

@@ -9,8 +9,6 @@
 namespace lm {
 namespace {
 
-/// Requests that are served at once; more wait in the queue. Each costs pages only as it grows.
-constexpr std::size_t kMaxActive = 16;
 /// With more requests at once the batch is well used without guesses.
 constexpr std::size_t kMaxDrafting = 4;
 /// Steps of up to four rows cost little more than those of one, and some backends give the very
@@ -27,11 +25,27 @@ void Engine::Impl::post(Event e) {
   {
     const std::lock_guard lock(mutex);
     const auto box = outbox.find(e.id);
-    if (box != outbox.end()) {
+    if (box == outbox.end()) {
+      return;
+    }
+    if (!options.sink) {
       box->second.push_back(std::move(e));
+      event.notify_all();
+      return;
+    }
+    if (e.kind == Event::Kind::done || e.kind == Event::Kind::error) {
+      outbox.erase(box);
     }
   }
-  event.notify_all();
+  options.sink(std::move(e));
+}
+
+void Engine::Impl::note_figures() {
+  const std::lock_guard lock(mutex);
+  figures = {.kv_bytes = session->kv_bytes_allocated(),
+             .work_bytes = session->arena_bytes(),
+             .active = static_cast<std::uint32_t>(active.size()),
+             .waiting = static_cast<std::uint32_t>(waiting.size())};
 }
 
 /// Moves events to readers as far as their credit goes; retires requests whose last event is out.
@@ -64,7 +78,7 @@ bool Engine::Impl::drain_inbox() {
   {
     std::unique_lock lock(mutex);
     const bool can_run = !scheduler->next(active).empty();
-    if (!can_run && (waiting.empty() || active.size() >= kMaxActive)) {
+    if (!can_run && (waiting.empty() || active.size() >= kMaxActiveRequests)) {
       work.wait(lock, [&] { return closing || !inbox.empty(); });
     }
     if (closing) {
@@ -158,7 +172,7 @@ void Engine::Impl::find_past(Generation& generation) {
 }
 
 void Engine::Impl::admit() {
-  while (!waiting.empty() && active.size() < kMaxActive) {
+  while (!waiting.empty() && active.size() < kMaxActiveRequests) {
     auto [command, time, format] = std::move(waiting.front());
     waiting.pop_front();
     const RequestId id = id_of(command);
@@ -352,6 +366,7 @@ void Engine::Impl::loop() {
                   Error{ErrorCode::out_of_memory, model->file().name(), "no memory is left"});
     }
     deliver();
+    note_figures();
   }
 }
 

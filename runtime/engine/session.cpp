@@ -76,6 +76,7 @@ struct Session::Impl {
   Result<void> check_supported(const Plan& plan) const;
   WorkBytes work_bytes() const;
   Result<void> choose_context(const WorkBytes& work);
+  void widen_pool(const WorkBytes& work);
   Result<void> allocate(const WorkBytes& work, const Plan& any_plan);
   Result<CompiledPlan*> plan_for(std::uint32_t rows);
   Result<std::vector<std::unique_ptr<Executable>>> compile(const std::vector<Segment>& segments,
@@ -149,6 +150,7 @@ Result<void> Session::Impl::choose_context(const WorkBytes& work) {
     }
     options.n_ctx = demand.n_ctx;
     if (short_on == n_device()) {
+      widen_pool(work);
       return {};
     }
     const DeviceBytes& over = need[short_on];
@@ -180,6 +182,30 @@ Result<void> Session::Impl::choose_context(const WorkBytes& work) {
             demand.n_ctx, over.total() >> 20, over.weights >> 20, (over.kv + over.spare) >> 20,
             (over.arena + over.scratch) >> 20, usable >> 20),
         "choose a smaller --ctx or --kv-type");
+  }
+}
+
+/// Lets the pool grow to as many whole contexts as memory carries. Pages are made when somebody
+/// needs them, so this costs nothing; recurrent states would be made at once and stay as promised.
+void Session::Impl::widen_pool(const WorkBytes& work) {
+  if (model->hparams().state_bytes() > 0) {
+    return;
+  }
+  for (std::uint32_t n = options.n_seq_most; n > demand.n_seq; n /= 2) {
+    KvDemand wider = demand;
+    wider.n_seq = n;
+    std::vector<DeviceBytes> need = memory_plan(kv, work, wider);
+    bool fits = true;
+    for (std::uint16_t d = 0; d < n_device(); ++d) {
+      need[d].weights = model->weights().bytes(d);
+      const DeviceInfo info = device(d).info();
+      const std::uint64_t margin = memory_margin(info.total_bytes);
+      fits = fits && need[d].total() + margin <= info.free_bytes;
+    }
+    if (fits) {
+      demand = wider;
+      return;
+    }
   }
 }
 
