@@ -29,6 +29,11 @@ struct DeviceInfo {
   std::uint64_t free_bytes = 0;
   std::string memory_source;  ///< where the numbers came from: "MemAvailable", "NVML"
   std::string detail;         ///< instruction set, driver
+  std::string uuid = {};      ///< of a card, 32 hexadecimal digits; empty: unknown
+  std::string pci = {};       ///< "0000:01:00.0"; empty: none or unknown
+  bool unified = false;       ///< shares its memory with the CPU
+  bool software = false;      ///< computes on the CPU: only for those who ask for it by name
+  std::uint64_t max_buffer_bytes = ~std::uint64_t{0};  ///< largest single buffer
 };
 
 /// Memory of a device, or a view of a mapped file. Freed with the object; the backend must outlive

@@ -1,5 +1,6 @@
 #include "backends/discover.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
@@ -125,6 +126,14 @@ std::optional<ModuleSpec> parse_module_spec(std::string_view spec) {
   return std::nullopt;
 }
 
+/// Whether a card is listed already: another module of higher rank sees it too.
+bool is_known(const Discovery& found, const DeviceInfo& info) {
+  return std::any_of(found.devices.begin(), found.devices.end(), [&](const DeviceInfo& other) {
+    return (!info.uuid.empty() && info.uuid == other.uuid) ||
+           (!info.pci.empty() && info.pci == other.pci);
+  });
+}
+
 }  // namespace
 
 std::vector<fs::path> default_module_dirs() {
@@ -148,7 +157,7 @@ Discovery discover(const DiscoverOptions& options) {
     found.modules.push_back({std::string(name), true, (*module)->status()});
     for (unsigned device = 0; device < (*module)->count_devices(); ++device) {
       DeviceInfo info;
-      if ((*module)->describe(device, &info)) {
+      if ((*module)->describe(device, &info) && !info.software && !is_known(found, info)) {
         found.devices.push_back(std::move(info));
       }
     }
@@ -167,7 +176,9 @@ Result<std::unique_ptr<Backend>> open_backend(std::string_view spec,
   if (spec == "auto") {
     for (const std::string_view name : kModules) {
       const Result<const ModuleTable*> module = load_module(name, options);
-      if (module && (*module)->count_devices() > 0) {
+      DeviceInfo first;
+      if (module && (*module)->count_devices() > 0 && (*module)->describe(0, &first) &&
+          !first.software) {
         if (Result<std::unique_ptr<Backend>> backend = open_device(**module, 0)) {
           return backend;
         }

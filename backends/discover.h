@@ -28,7 +28,9 @@ struct ModuleStatus {
 };
 
 struct Discovery {
-  std::vector<DeviceInfo> devices;  ///< the CPU first, then those of modules
+  /// The CPU first, then those of modules, each card once (by UUID or PCI address). Devices that
+  /// compute in software are not among them: their module's status names them.
+  std::vector<DeviceInfo> devices;
   std::vector<ModuleStatus> modules;
 };
 
@@ -36,7 +38,7 @@ struct Discovery {
 Discovery discover(const DiscoverOptions& options = {});
 
 /// Opens "cpu", "reference" (scalar, for comparisons), "cuda", "cuda:1", "vulkan:0", or "auto": the
-/// first device of the first module that has one, else the CPU.
+/// first device of the first module that has one which is no software, else the CPU.
 /// Errors: invalid_argument for a name that is none or a device number that does not exist; module
 /// when the module is absent, refused or fails; and whatever the device says.
 Result<std::unique_ptr<Backend>> open_backend(std::string_view spec,

@@ -1,11 +1,13 @@
 /// Who is compared with the reference, and by which measure.
 #pragma once
 
+#include <cstdlib>
 #include <functional>
 
 #include <fmt/format.h>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/discover.h"
 #include "backends/reference/reference_backend.h"
 #include "tests/conformance/scene.h"
 
@@ -17,10 +19,26 @@ struct Executor {
   int n_case = 0;
 };
 
-/// The CPU at every instruction set that this machine has, with one and with two threads.
+/// Which device LM_TEST_BACKEND names ("vulkan", "vulkan:1"); empty: the CPU.
+inline std::string backend_of_test() {
+  const char* name = std::getenv("LM_TEST_BACKEND");
+  return name != nullptr ? name : "";
+}
+
+/// The CPU at every instruction set that this machine has, with one and with two threads; or the
+/// device that LM_TEST_BACKEND names. A device that does not open is a failure, never a skip.
 inline std::vector<Executor>& executors() {
   static std::vector<Executor> all = [] {
     std::vector<Executor> list;
+    if (const std::string name = backend_of_test(); !name.empty()) {
+      auto backend = open_backend(name);
+      if (!backend) {
+        ADD_FAILURE() << name << ": " << backend.error().problem;
+        return list;
+      }
+      list.push_back({name, std::move(*backend)});
+      return list;
+    }
     for (const Isa isa : isa_levels()) {
       for (unsigned threads = 1; threads <= 2 && has_isa(isa); ++threads) {
         list.push_back({fmt::format("cpu {} x{}", isa_name(isa), threads),

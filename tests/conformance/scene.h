@@ -275,15 +275,16 @@ class Scene {
     }
     expect_ok(backend.upload(*states, 0, states_));
     expect_ok(backend.upload(*arena, 0, arena_));
-    std::memset(scratch->host(), 0xff,
-                scratch->size());  // NaN: nothing may be read before it is written
+    // NaN: nothing may be read before it is written.
+    expect_ok(backend.upload(*scratch, 0, poison(scratch->size())));
 
     std::vector<std::unique_ptr<Buffer>> slabs;
     std::vector<std::uint64_t> slab_addresses = {0};  // group 0 has a slab that must not be touched
     const std::uint32_t n_slab = n_page_ == 0 ? 0 : (n_page_ + kSlabPages - 1) / kSlabPages;
     for (std::uint32_t i = 0; i < n_slab; ++i) {
       slabs.push_back(take(backend.alloc(kv_.page_bytes * kSlabPages)));
-      std::memset(slabs.back()->host(), 0xa5, slabs.back()->size());
+      expect_ok(backend.upload(*slabs.back(), 0,
+                               std::vector<std::byte>(slabs.back()->size(), std::byte{0xa5})));
       slab_addresses.push_back(slabs.back()->address());
     }
     for (std::uint32_t p = 0; p < k_rows_.size(); ++p) {
@@ -334,14 +335,21 @@ class Scene {
         std::memcpy(outcome.states.back().data(), &states_after[state_at(s)], state_.bytes);
       }
     }
-    for (std::uint64_t b = scratch_bytes; b < scratch->size(); ++b) {
-      if (scratch->host()[b] != std::byte{0xff}) {
+    std::vector<std::byte> guard(scratch->size() - scratch_bytes);
+    expect_ok(backend.download(*scratch, scratch_bytes, guard));
+    for (const std::byte b : guard) {
+      if (b != std::byte{0xff}) {
         ADD_FAILURE() << "scratch is used beyond the " << scratch_bytes
                       << " bytes that were asked for";
         break;
       }
     }
-    expect_only_declared_writes(outcome, slabs);
+    std::vector<std::vector<std::byte>> slabs_after;
+    for (const auto& slab : slabs) {
+      slabs_after.emplace_back(slab->size());
+      expect_ok(backend.download(*slab, 0, slabs_after.back()));
+    }
+    expect_only_declared_writes(outcome, slabs_after);
     return outcome;
   }
 
@@ -461,7 +469,7 @@ class Scene {
   }
 
   void expect_only_declared_writes(const Outcome& outcome,
-                                   const std::vector<std::unique_ptr<Buffer>>& slabs) const {
+                                   const std::vector<std::vector<std::byte>>& slabs) const {
     std::vector<bool> may_change(arena_.size(), false);
     bool writes_kv = false;
     for (const Op& op : segment.ops) {
@@ -484,7 +492,7 @@ class Scene {
     EXPECT_EQ(wrong, 0u) << "bytes of the arena changed that no op declares to write";
 
     for (std::uint32_t p = 0; p < n_page_; ++p) {
-      const std::byte* page = slabs[p / kSlabPages]->host() + kv_.page_bytes * (p % kSlabPages);
+      const std::byte* page = slabs[p / kSlabPages].data() + kv_.page_bytes * (p % kSlabPages);
       for (std::uint64_t b = 0; b < kv_.page_bytes; ++b) {
         const bool k = b >= kv_.k_offset && b < kv_.k_offset + kv_.k_tile_bytes() * kv_.n_head_kv;
         const bool v = !kv_.v_in_k && b >= kv_.v_offset &&
