@@ -126,6 +126,21 @@ std::optional<ModuleSpec> parse_module_spec(std::string_view spec) {
   return std::nullopt;
 }
 
+/// Drivers that also compute in software take a tenth of a second to start. They are woken only by
+/// name, or where the kernel shows a GPU.
+bool is_worth_asking(std::string_view module) {
+  if (module != "vulkan") {
+    return true;
+  }
+  for (const char* node : {"/dev/dri", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"}) {
+    std::error_code ignored;
+    if (fs::exists(node, ignored)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 /// Whether a card is listed already: another module of higher rank sees it too.
 bool is_known(const Discovery& found, const DeviceInfo& info) {
   return std::any_of(found.devices.begin(), found.devices.end(), [&](const DeviceInfo& other) {
@@ -154,6 +169,11 @@ Discovery discover(const DiscoverOptions& options) {
       found.modules.push_back({std::string(name), false, module.error().problem});
       continue;
     }
+    if (!is_worth_asking(name)) {
+      found.modules.push_back(
+          {std::string(name), false, "the system shows no GPU (devices in software: by name only)"});
+      continue;
+    }
     found.modules.push_back({std::string(name), true, (*module)->status()});
     for (unsigned device = 0; device < (*module)->count_devices(); ++device) {
       DeviceInfo info;
@@ -177,7 +197,7 @@ Result<std::unique_ptr<Backend>> open_backend(std::string_view spec,
     for (const std::string_view name : kModules) {
       const Result<const ModuleTable*> module = load_module(name, options);
       DeviceInfo first;
-      if (module && (*module)->count_devices() > 0 && (*module)->describe(0, &first) &&
+      if (module && is_worth_asking(name) && (*module)->count_devices() > 0 && (*module)->describe(0, &first) &&
           !first.software) {
         if (Result<std::unique_ptr<Backend>> backend = open_device(**module, 0)) {
           return backend;

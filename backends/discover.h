@@ -29,7 +29,7 @@ struct ModuleStatus {
 
 struct Discovery {
   /// The CPU first, then those of modules, each card once (by UUID or PCI address). Devices that
-  /// compute in software are not among them: their module's status names them.
+  /// compute in software are not among them.
   std::vector<DeviceInfo> devices;
   std::vector<ModuleStatus> modules;
 };

@@ -1,6 +1,7 @@
 #include "backends/vulkan/step_buffer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "backends/reference/dequant_iq_grids.h"
@@ -128,11 +129,12 @@ Result<void> StepBuffer::write(const StepInput& step, const StepNeeds& needs) {
   header.n_seq = step.n_seq;
   header.n_out = step.n_out;
   header.n_group = step.n_group;
-  std::vector<std::pair<std::uint64_t*, std::uint64_t>> placed;
+  std::array<std::pair<std::uint64_t*, std::uint64_t>, 16> placed;
+  std::size_t n_placed = 0;
   const auto place = [&](std::uint64_t& field, const auto* values, std::uint64_t n) {
     const std::uint64_t at = pack(values, n);
     if (at != UINT64_MAX) {
-      placed.emplace_back(&field, at);
+      placed[n_placed++] = {&field, at};
     }
   };
   if (wants(step_array::token)) {
@@ -142,11 +144,11 @@ Result<void> StepBuffer::write(const StepInput& step, const StepNeeds& needs) {
     place(header.input_embd, step.input_embd, std::uint64_t{step.n_row} * needs.n_embd);
   }
   if (wants(step_array::pos) && step.pos != nullptr) {
-    std::vector<std::int32_t> first(step.n_row);  // text uses the first component only
+    first_pos_.resize(step.n_row);  // text uses the first component only
     for (std::uint32_t r = 0; r < step.n_row; ++r) {
-      first[r] = step.pos[std::uint64_t{r} * kPosDims];
+      first_pos_[r] = step.pos[std::uint64_t{r} * kPosDims];
     }
-    place(header.pos, first.data(), first.size());
+    place(header.pos, first_pos_.data(), first_pos_.size());
   }
   if (wants(step_array::row_seq)) {
     place(header.row_seq, step.row_seq, step.n_row);
@@ -177,8 +179,8 @@ Result<void> StepBuffer::write(const StepInput& step, const StepNeeds& needs) {
     place(header.slab_pages, step.slab_pages, groups);
   }
   LM_CHECK(reserve(packed_.size()));
-  for (const auto& [field, at] : placed) {
-    *field = arrays_.address() + at;
+  for (std::size_t i = 0; i < n_placed; ++i) {
+    *placed[i].first = arrays_.address() + placed[i].second;
   }
   header.state = step.state;
   header.grids = grids_.address();

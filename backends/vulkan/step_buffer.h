@@ -43,7 +43,9 @@ class StepBuffer {
 
   Device& device_;
   Range header_, arrays_, grids_;
+  // Kept from step to step, so that a step allocates nothing.
   std::vector<std::byte> packed_;
+  std::vector<std::int32_t> first_pos_;
 };
 
 }  // namespace lm::vulkan

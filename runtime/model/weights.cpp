@@ -89,20 +89,30 @@ Result<void> WeightsBuilder::bind_mapped(std::uint16_t device, Weights::OnDevice
   return {};
 }
 
+/// Fills buffers one after the other, each as large as the device allows.
 Result<void> WeightsBuilder::bind_uploaded(std::uint16_t device, Weights::OnDevice& to) {
+  const std::uint64_t most = devices_[device]->info().max_buffer_bytes;
+  std::vector<std::uint64_t> size;  // [buffer - 1]
   for (const GgufTensor* tensor : wanted_[device]) {
-    to.refs.emplace(tensor->name, make_ref(*tensor, 1, to.bytes));
-    to.bytes += (tensor->bytes + kSlabAlignment - 1) / kSlabAlignment * kSlabAlignment;
+    const std::uint64_t bytes =
+        (tensor->bytes + kSlabAlignment - 1) / kSlabAlignment * kSlabAlignment;
+    if (size.empty() || bytes > most - std::min(size.back(), most)) {
+      size.push_back(0);
+    }
+    to.refs.emplace(tensor->name,
+                    make_ref(*tensor, static_cast<BufferIndex>(size.size()), size.back()));
+    size.back() += bytes;
+    to.bytes += bytes;
   }
-  if (to.bytes == 0) {
-    return {};
+  for (const std::uint64_t bytes : size) {
+    LM_TRY(auto slab, devices_[device]->alloc(bytes));
+    to.buffers.push_back(std::move(slab));
   }
-  LM_TRY(auto slab, devices_[device]->alloc(to.bytes));
   for (const GgufTensor* tensor : wanted_[device]) {
     LM_TRY(const auto bytes, file_.data(*tensor));
-    LM_CHECK(devices_[device]->upload(*slab, to.refs.at(std::string(tensor->name)).offset, bytes));
+    const TensorRef& ref = to.refs.at(std::string(tensor->name));
+    LM_CHECK(devices_[device]->upload(*to.buffers[ref.buffer], ref.offset, bytes));
   }
-  to.buffers.push_back(std::move(slab));
   return {};
 }
 
