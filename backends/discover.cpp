@@ -132,7 +132,8 @@ bool is_worth_asking(std::string_view module) {
   if (module != "vulkan") {
     return true;
   }
-  for (const char* node : {"/dev/dri", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"}) {
+  for (const char* node :
+       {"/dev/dri", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"}) {
     std::error_code ignored;
     if (fs::exists(node, ignored)) {
       return true;
@@ -170,8 +171,8 @@ Discovery discover(const DiscoverOptions& options) {
       continue;
     }
     if (!is_worth_asking(name)) {
-      found.modules.push_back(
-          {std::string(name), false, "the system shows no GPU (devices in software: by name only)"});
+      found.modules.push_back({std::string(name), false,
+                               "the system shows no GPU (devices in software: by name only)"});
       continue;
     }
     found.modules.push_back({std::string(name), true, (*module)->status()});
@@ -197,8 +198,8 @@ Result<std::unique_ptr<Backend>> open_backend(std::string_view spec,
     for (const std::string_view name : kModules) {
       const Result<const ModuleTable*> module = load_module(name, options);
       DeviceInfo first;
-      if (module && is_worth_asking(name) && (*module)->count_devices() > 0 && (*module)->describe(0, &first) &&
-          !first.software) {
+      if (module && is_worth_asking(name) && (*module)->count_devices() > 0 &&
+          (*module)->describe(0, &first) && !first.software) {
         if (Result<std::unique_ptr<Backend>> backend = open_device(**module, 0)) {
           return backend;
         }

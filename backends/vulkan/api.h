@@ -3,64 +3,64 @@
 #pragma once
 
 #define VK_NO_PROTOTYPES
-#include <vulkan/vulkan.h>
-
 #include <string>
 
+#include <vulkan/vulkan.h>
+
 // NOLINTBEGIN(bugprone-macro-parentheses)
-#define LM_VK_INSTANCE_FUNCTIONS(X)       \
-  X(vkDestroyInstance)                    \
-  X(vkEnumeratePhysicalDevices)           \
-  X(vkGetPhysicalDeviceProperties2)       \
-  X(vkGetPhysicalDeviceFeatures2)         \
-  X(vkGetPhysicalDeviceMemoryProperties2) \
+#define LM_VK_INSTANCE_FUNCTIONS(X)           \
+  X(vkDestroyInstance)                        \
+  X(vkEnumeratePhysicalDevices)               \
+  X(vkGetPhysicalDeviceProperties2)           \
+  X(vkGetPhysicalDeviceFeatures2)             \
+  X(vkGetPhysicalDeviceMemoryProperties2)     \
   X(vkGetPhysicalDeviceQueueFamilyProperties) \
-  X(vkEnumerateDeviceExtensionProperties) \
-  X(vkCreateDevice)                       \
+  X(vkEnumerateDeviceExtensionProperties)     \
+  X(vkCreateDevice)                           \
   X(vkGetDeviceProcAddr)
 
-#define LM_VK_DEVICE_FUNCTIONS(X) \
-  X(vkDestroyDevice)              \
-  X(vkGetDeviceQueue)             \
-  X(vkAllocateMemory)             \
-  X(vkFreeMemory)                 \
-  X(vkMapMemory)                  \
-  X(vkCreateBuffer)               \
-  X(vkDestroyBuffer)              \
+#define LM_VK_DEVICE_FUNCTIONS(X)  \
+  X(vkDestroyDevice)               \
+  X(vkGetDeviceQueue)              \
+  X(vkAllocateMemory)              \
+  X(vkFreeMemory)                  \
+  X(vkMapMemory)                   \
+  X(vkCreateBuffer)                \
+  X(vkDestroyBuffer)               \
   X(vkGetBufferMemoryRequirements) \
-  X(vkBindBufferMemory)           \
-  X(vkGetBufferDeviceAddress)     \
-  X(vkCreateShaderModule)         \
-  X(vkDestroyShaderModule)        \
-  X(vkCreatePipelineLayout)       \
-  X(vkDestroyPipelineLayout)      \
-  X(vkCreatePipelineCache)        \
-  X(vkDestroyPipelineCache)       \
-  X(vkGetPipelineCacheData)       \
-  X(vkCreateComputePipelines)     \
-  X(vkDestroyPipeline)            \
-  X(vkCreateCommandPool)          \
-  X(vkDestroyCommandPool)         \
-  X(vkAllocateCommandBuffers)     \
-  X(vkFreeCommandBuffers)         \
-  X(vkBeginCommandBuffer)         \
-  X(vkEndCommandBuffer)           \
-  X(vkCmdBindPipeline)            \
-  X(vkCmdPushConstants)           \
-  X(vkCmdDispatch)                \
-  X(vkCmdPipelineBarrier)         \
-  X(vkCmdCopyBuffer)              \
-  X(vkCmdFillBuffer)              \
-  X(vkCmdResetQueryPool)          \
-  X(vkCmdWriteTimestamp)          \
-  X(vkCreateQueryPool)            \
-  X(vkDestroyQueryPool)           \
-  X(vkGetQueryPoolResults)        \
-  X(vkQueueSubmit)                \
-  X(vkCreateFence)                \
-  X(vkDestroyFence)               \
-  X(vkResetFences)                \
-  X(vkWaitForFences)              \
+  X(vkBindBufferMemory)            \
+  X(vkGetBufferDeviceAddress)      \
+  X(vkCreateShaderModule)          \
+  X(vkDestroyShaderModule)         \
+  X(vkCreatePipelineLayout)        \
+  X(vkDestroyPipelineLayout)       \
+  X(vkCreatePipelineCache)         \
+  X(vkDestroyPipelineCache)        \
+  X(vkGetPipelineCacheData)        \
+  X(vkCreateComputePipelines)      \
+  X(vkDestroyPipeline)             \
+  X(vkCreateCommandPool)           \
+  X(vkDestroyCommandPool)          \
+  X(vkAllocateCommandBuffers)      \
+  X(vkFreeCommandBuffers)          \
+  X(vkBeginCommandBuffer)          \
+  X(vkEndCommandBuffer)            \
+  X(vkCmdBindPipeline)             \
+  X(vkCmdPushConstants)            \
+  X(vkCmdDispatch)                 \
+  X(vkCmdPipelineBarrier)          \
+  X(vkCmdCopyBuffer)               \
+  X(vkCmdFillBuffer)               \
+  X(vkCmdResetQueryPool)           \
+  X(vkCmdWriteTimestamp)           \
+  X(vkCreateQueryPool)             \
+  X(vkDestroyQueryPool)            \
+  X(vkGetQueryPoolResults)         \
+  X(vkQueueSubmit)                 \
+  X(vkCreateFence)                 \
+  X(vkDestroyFence)                \
+  X(vkResetFences)                 \
+  X(vkWaitForFences)               \
   X(vkDeviceWaitIdle)
 
 namespace lm::vulkan {

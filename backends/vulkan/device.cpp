@@ -70,10 +70,10 @@ Result<void> Device::create() {
       r != VK_SUCCESS) {
     return failed(r, "vkCreateDevice");
   }
-#define LM_VK_LOAD(name)                                                              \
+#define LM_VK_LOAD(name)                                                                 \
   api.name = reinterpret_cast<PFN_##name>(instance.vkGetDeviceProcAddr(handle_, #name)); \
-  if (api.name == nullptr) {                                                          \
-    return fail(ErrorCode::module, fmt::format("vulkan:{}", index_), "lacks " #name); \
+  if (api.name == nullptr) {                                                             \
+    return fail(ErrorCode::module, fmt::format("vulkan:{}", index_), "lacks " #name);    \
   }
   LM_VK_DEVICE_FUNCTIONS(LM_VK_LOAD)
 #undef LM_VK_LOAD
@@ -275,8 +275,7 @@ Result<VkCommandBuffer> Device::new_commands() {
   info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
   info.commandBufferCount = 1;
   VkCommandBuffer commands = VK_NULL_HANDLE;
-  if (const VkResult r = api.vkAllocateCommandBuffers(handle_, &info, &commands);
-      r != VK_SUCCESS) {
+  if (const VkResult r = api.vkAllocateCommandBuffers(handle_, &info, &commands); r != VK_SUCCESS) {
     return failed(r, "vkAllocateCommandBuffers");
   }
   return commands;

@@ -84,9 +84,7 @@ class Device {
 
  private:
   Device(std::size_t index, const Options& options)
-      : index_(index),
-        physical_(Instance::get().devices()[index]),
-        options_(options) {}
+      : index_(index), physical_(Instance::get().devices()[index]), options_(options) {}
   Result<void> create();
   void choose_memory();
   Result<Slab*> new_slab(std::uint64_t bytes, std::uint32_t type, bool dedicated);

@@ -95,14 +95,12 @@ void emit(const ops::Attention& op, Emitter& e) {
 
   const std::uint32_t rows = e.max_rows();
   const std::uint32_t heads_of_kv = op.n_head / op.kv.n_head_kv;
-  const std::uint32_t most =
-      std::clamp(kQueryValues / op.kv.head_dim_k, 1u, kMaxQueries);
+  const std::uint32_t most = std::clamp(kQueryValues / op.kv.head_dim_k, 1u, kMaxQueries);
   std::uint32_t heads = std::min(heads_of_kv, most);
   while (heads_of_kv % heads != 0) {
     --heads;
   }
-  const std::uint32_t rows_at_once =
-      rows <= kSplitRows ? 1 : std::max(most / heads, 1u);
+  const std::uint32_t rows_at_once = rows <= kSplitRows ? 1 : std::max(most / heads, 1u);
   const std::uint32_t splits = rows <= kSplitRows ? kSplits : 1;
   if (splits > 1) {
     p.partial = e.scratch(std::uint64_t{rows} * op.n_head * splits * (op.kv.head_dim_v + 2) *

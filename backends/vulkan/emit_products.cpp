@@ -70,12 +70,16 @@ void multiply(Emitter& e, DType type, const ProductParams& params, Epilogue epil
               std::uint32_t rows, std::uint32_t z, std::uint32_t tokens, bool after) {
   const auto ends = static_cast<std::uint32_t>(epilogue);
   const auto batches = static_cast<std::uint32_t>(batch);
+  const bool in_blocks = layout(type).block_elems > 1;
+  const std::uint32_t wide =
+      in_blocks && params.x % 16 == 0 && params.x_stride % 4 == 0 && params.x_batch % 4 == 0 ? 1
+                                                                                             : 0;
   if (tokens <= kStreamRows) {
     e.dispatch("matvec_" + type_suffix(type),
-               {kStreamThreads, tokens, ends, batches, kWeightRows}, params,
+               {kStreamThreads, tokens, ends, batches, wide, kWeightRows}, params,
                std::clamp(parts(params.n_out, kWeightRows), 1u, kMaxGroups), 1, z, after);
   } else {
-    e.dispatch("matmul_" + type_suffix(type), {128, tokens, ends, batches}, params,
+    e.dispatch("matmul_" + type_suffix(type), {128, tokens, ends, batches, wide}, params,
                parts(params.n_out, kTile), std::min(parts(rows, tokens), kMaxGroups), z, after);
   }
 }
@@ -151,9 +155,8 @@ void emit(const ops::MoeFfn& op, Emitter& e) {
   std::uint64_t list = 0;
   if (!few) {
     list = e.scratch((op.n_expert + 1 + n_pair) * sizeof(std::uint32_t));
-    e.dispatch("moe_sort", {256}, SortParams{e.at(op.ids), list, op.n_expert, n_used,
-                                             number(op.rows)},
-               1);
+    e.dispatch("moe_sort", {256},
+               SortParams{e.at(op.ids), list, op.n_expert, n_used, number(op.rows)}, 1);
   }
   const std::uint32_t z = few ? static_cast<std::uint32_t>(n_pair) : op.n_expert;
   const std::uint32_t tokens = few ? 1 : n_pair / op.n_expert <= 16 ? 16 : 32;
@@ -191,10 +194,10 @@ void emit(const ops::MoeFfn& op, Emitter& e) {
   }
   stage(op.w_down, op.b_down, hidden, op.n_ff, 1, results, op.out.cols, op.out.cols,
         Epilogue::store, true);
-  e.dispatch("moe_join", {64, op.accumulate ? 1u : 0u},
-             JoinParams{results, e.at(op.weights), e.at(op.out), op.out.cols, n_used,
-                        number(op.rows)},
-             parts(op.out.cols, 64), std::max(rows, 1u), 1, true);
+  e.dispatch(
+      "moe_join", {64, op.accumulate ? 1u : 0u},
+      JoinParams{results, e.at(op.weights), e.at(op.out), op.out.cols, n_used, number(op.rows)},
+      parts(op.out.cols, 64), std::max(rows, 1u), 1, true);
 }
 
 }  // namespace lm::vulkan

@@ -101,9 +101,8 @@ void emit(const ops::Norm& op, Emitter& e) {
                           .row_set = number(op.rows),
                           .eps = op.eps};
   const std::uint32_t threads = n >= 1024 ? 256 : 64;
-  e.dispatch("norm",
-             {threads, op.kind == NormKind::layer ? 1u : 0u, op.accumulate ? 1u : 0u}, params,
-             std::min(e.rows(op.rows) * (op.x.cols / n), kMaxGroups));
+  e.dispatch("norm", {threads, op.kind == NormKind::layer ? 1u : 0u, op.accumulate ? 1u : 0u},
+             params, std::min(e.rows(op.rows) * (op.x.cols / n), kMaxGroups));
 }
 
 void emit(const ops::Add& op, Emitter& e) {

@@ -66,8 +66,8 @@ Instance::Instance() {
     return;
   }
   if (devices_.empty()) {
-    status_ = refused_.empty() ? "unavailable: the driver shows no device"
-                               : "unavailable: " + refused_;
+    status_ =
+        refused_.empty() ? "unavailable: the driver shows no device" : "unavailable: " + refused_;
     return;
   }
   std::string names;
@@ -75,7 +75,8 @@ Instance::Instance() {
     names += fmt::format("{}{}{}", names.empty() ? "" : ", ", device.name,
                          device.software ? ": in software, only for --backend vulkan" : "");
   }
-  status_ = fmt::format("{} device{} ({})", devices_.size(), devices_.size() == 1 ? "" : "s", names);
+  status_ =
+      fmt::format("{} device{} ({})", devices_.size(), devices_.size() == 1 ? "" : "s", names);
 }
 
 std::string Instance::open() {
@@ -85,9 +86,10 @@ std::string Instance::open() {
   }
   const auto lookup =
       reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
-  const auto create = lookup != nullptr ? reinterpret_cast<PFN_vkCreateInstance>(
-                                              lookup(VK_NULL_HANDLE, "vkCreateInstance"))
-                                        : nullptr;
+  const auto create =
+      lookup != nullptr
+          ? reinterpret_cast<PFN_vkCreateInstance>(lookup(VK_NULL_HANDLE, "vkCreateInstance"))
+          : nullptr;
   if (create == nullptr) {
     return "libvulkan.so.1 is no Vulkan loader";
   }
@@ -105,10 +107,10 @@ std::string Instance::open() {
   if (created != VK_SUCCESS) {
     return fmt::format("no instance ({})", result_name(created));
   }
-#define LM_VK_LOAD(name)                                                  \
-  api_.name = reinterpret_cast<PFN_##name>(lookup(instance_, #name));     \
-  if (api_.name == nullptr) {                                             \
-    return "the Vulkan loader is too old: it lacks " #name;               \
+#define LM_VK_LOAD(name)                                              \
+  api_.name = reinterpret_cast<PFN_##name>(lookup(instance_, #name)); \
+  if (api_.name == nullptr) {                                         \
+    return "the Vulkan loader is too old: it lacks " #name;           \
   }
   LM_VK_INSTANCE_FUNCTIONS(LM_VK_LOAD)
 #undef LM_VK_LOAD
@@ -124,11 +126,10 @@ std::string Instance::open() {
     look_at(handle);
   }
   // Cards before integrated devices before software, whatever the loader's order.
-  std::stable_sort(devices_.begin(), devices_.end(),
-                   [](const PhysicalDevice& a, const PhysicalDevice& b) {
-                     return (a.software ? 2 : a.unified ? 1 : 0) <
-                            (b.software ? 2 : b.unified ? 1 : 0);
-                   });
+  std::stable_sort(
+      devices_.begin(), devices_.end(), [](const PhysicalDevice& a, const PhysicalDevice& b) {
+        return (a.software ? 2 : a.unified ? 1 : 0) < (b.software ? 2 : b.unified ? 1 : 0);
+      });
   return {};
 }
 
@@ -248,7 +249,8 @@ DeviceInfo Instance::info(std::size_t index) const {
       const std::uint64_t unused = budget.heapBudget[h] > budget.heapUsage[h]
                                        ? budget.heapBudget[h] - budget.heapUsage[h]
                                        : 0;
-      info.free_bytes = std::min(unused, info.total_bytes);  // some drivers promise more than is there
+      info.free_bytes =
+          std::min(unused, info.total_bytes);  // some drivers promise more than is there
     }
   }
   return info;

@@ -1,8 +1,9 @@
 // lm-vulkan.so: what the program sees of the Vulkan backend.
+#include "backends/module.h"
+
 #include <cstdlib>
 #include <string_view>
 
-#include "backends/module.h"
 #include "backends/vulkan/vulkan_backend.h"
 
 namespace {

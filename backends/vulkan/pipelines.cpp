@@ -28,8 +28,8 @@ std::filesystem::path Pipelines::cache_file() const {
   for (const std::uint8_t byte : physical.cache_uuid) {
     name += fmt::format("{:02x}", byte);
   }
-  return device_.options().cache_dir / fmt::format("pipelines-{}-{:x}.bin", name,
-                                                   physical.driver_version);
+  return device_.options().cache_dir /
+         fmt::format("pipelines-{}-{:x}.bin", name, physical.driver_version);
 }
 
 Result<void> Pipelines::open() {
@@ -41,8 +41,7 @@ Result<void> Pipelines::open() {
   layout.pushConstantRangeCount = 1;
   layout.pPushConstantRanges = &range;
   const DeviceApi& api = device_.api;
-  if (const VkResult r =
-          api.vkCreatePipelineLayout(device_.handle(), &layout, nullptr, &layout_);
+  if (const VkResult r = api.vkCreatePipelineLayout(device_.handle(), &layout, nullptr, &layout_);
       r != VK_SUCCESS) {
     return device_.failed(r, "vkCreatePipelineLayout");
   }
@@ -75,8 +74,8 @@ Pipelines::~Pipelines() {
     if (api.vkGetPipelineCacheData(device_.handle(), cache_, &bytes, nullptr) == VK_SUCCESS) {
       data.resize(bytes);
     }
-    if (bytes > 0 && api.vkGetPipelineCacheData(device_.handle(), cache_, &bytes, data.data()) ==
-                         VK_SUCCESS) {
+    if (bytes > 0 &&
+        api.vkGetPipelineCacheData(device_.handle(), cache_, &bytes, data.data()) == VK_SUCCESS) {
       // A name of our own first: another lm may write the same file now.
       std::error_code ignored;
       std::filesystem::create_directories(device_.options().cache_dir, ignored);

@@ -10,8 +10,8 @@ namespace lm::vulkan {
 
 /// The arrays that a segment reads, and how wide they are.
 struct StepNeeds {
-  std::uint32_t arrays = 0;            ///< bits of step_array
-  std::uint32_t n_embd = 0;            ///< width of input_embd
+  std::uint32_t arrays = 0;              ///< bits of step_array
+  std::uint32_t n_embd = 0;              ///< width of input_embd
   std::vector<std::uint32_t> kv_groups;  ///< whose pages are read
   void add(const Op& op);
 };

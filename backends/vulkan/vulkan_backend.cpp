@@ -182,11 +182,12 @@ class VulkanBackend final : public Backend {
 
  private:
   static Result<void> check_kv(const KvRef& kv, std::uint64_t k_bytes, std::uint64_t v_bytes) {
-    if (k_bytes != kv.k_tile_bytes() * kv.n_head_kv || v_bytes != kv.v_tile_bytes() * kv.n_head_kv) {
-      return fail(ErrorCode::shape_mismatch, "KV page",
-                  fmt::format("K rows have {} bytes (expected {}), V rows {} (expected {})",
-                              k_bytes, kv.k_tile_bytes() * kv.n_head_kv, v_bytes,
-                              kv.v_tile_bytes() * kv.n_head_kv));
+    if (k_bytes != kv.k_tile_bytes() * kv.n_head_kv ||
+        v_bytes != kv.v_tile_bytes() * kv.n_head_kv) {
+      return fail(
+          ErrorCode::shape_mismatch, "KV page",
+          fmt::format("K rows have {} bytes (expected {}), V rows {} (expected {})", k_bytes,
+                      kv.k_tile_bytes() * kv.n_head_kv, v_bytes, kv.v_tile_bytes() * kv.n_head_kv));
     }
     return {};
   }

@@ -36,25 +36,40 @@ void multiply_tile(const Batch b, uint64_t load_row, uint first_o, uint first_ro
         ws[16 * half_tile + j][thread / 2] = w[j];
       }
     }
-    for (uint i = thread; i < kDepth * kTokens; i += 128) {
-      const uint k = i % kDepth;
-      const uint t = i / kDepth;
-      float value = 0.0;
-      if (first_row + t < b.n_row && begin + k < p.n_in) {
-        value = F32(p.x).at[x_at(b, first_row + t) + begin + k];
+    for (uint i = thread; i < kDepth / 4 * kTokens; i += 128) {
+      const uint k = 4 * (i % (kDepth / 4));
+      const uint t = i / (kDepth / 4);
+      vec4 four = vec4(0.0);
+      if (first_row + t < b.n_row) {
+        const uint64_t from = p.x + uint64_t(x_at(b, first_row + t) + begin + k) * 4;
+        if (kWide != 0) {
+          four = F32x4(from).at[0];
+        } else {
+          [[unroll]] for (uint j = 0; j < 4; ++j) {
+            if (begin + k + j < p.n_in) {
+              four[j] = F32(from).at[j];
+            }
+          }
+        }
       }
-      xs[k][t] = value;
+      [[unroll]] for (uint j = 0; j < 4; ++j) {
+        xs[k + j][t] = four[j];
+      }
     }
     barrier();
-    for (uint k = 0; k < kDepth; ++k) {
-      float w[4];
-      [[unroll]] for (uint i = 0; i < 4; ++i) {
-        w[i] = ws[k][mine_o + 16 * i];
-      }
-      for (uint t = 0; t < kMine; ++t) {
-        const float x = xs[k][mine_t + 8 * t];
+    // Unrolled by four only: more makes code that takes drivers a second to compile.
+    [[dont_unroll]] for (uint four = 0; four < kDepth; four += 4) {
+      [[unroll]] for (uint j = 0; j < 4; ++j) {
+        const uint k = four + j;
+        float w[4];
         [[unroll]] for (uint i = 0; i < 4; ++i) {
-          sums[4 * t + i] += w[i] * x;
+          w[i] = ws[k][mine_o + 16 * i];
+        }
+        for (uint t = 0; t < kMine; ++t) {
+          const float x = xs[k][mine_t + 8 * t];
+          [[unroll]] for (uint i = 0; i < 4; ++i) {
+            sums[4 * t + i] += w[i] * x;
+          }
         }
       }
     }

@@ -6,10 +6,28 @@
 layout(local_size_x_id = 0) in;
 #include "product.glsl"
 #extension GL_KHR_shader_subgroup_arithmetic : require
-layout(constant_id = 4) const uint kWeightRows = 2;
+layout(constant_id = 5) const uint kWeightRows = 2;
 
 const uint kSums = kWeightRows * kTokens;
 shared float parts[kSums * gl_WorkGroupSize.x];
+
+// 16 values of x; of rows without blocks those behind the end are zero.
+void load_x(uint64_t from, uint begin, out float x[16]) {
+#if BLOCK > 1
+  if (kWide != 0) {
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
+      const vec4 four = F32x4(from).at[i];
+      [[unroll]] for (uint j = 0; j < 4; ++j) {
+        x[4 * i + j] = four[j];
+      }
+    }
+    return;
+  }
+#endif
+  for (uint j = 0; j < 16; ++j) {
+    x[j] = BLOCK > 1 || begin + j < p.n_in ? F32(from).at[j] : 0.0;
+  }
+}
 
 void main() {
   Batch b;
@@ -25,26 +43,21 @@ void main() {
       sums[i] = 0.0;
     }
     for (uint chunk = thread; chunk < chunks; chunk += gl_WorkGroupSize.x) {
+      float w[kWeightRows][16];
       for (uint r = 0; r < kWeightRows; ++r) {
-        float w[16];
         // A row too many reads the last one again.
         unpack(b.weight + uint64_t(min(o + r, p.n_out - 1)) * p.row_bytes, chunk, p.n_in,
-               step.grids, w);
-        for (uint t = 0; t < kTokens; ++t) {
-          if (t < b.n_row) {
-            F32 x = F32(p.x + uint64_t(b.x_offset + t * p.x_stride + 16 * chunk) * 4);
+               step.grids, w[r]);
+      }
+      for (uint t = 0; t < kTokens; ++t) {
+        if (t < b.n_row) {
+          float x[16];
+          load_x(p.x + uint64_t(b.x_offset + t * p.x_stride + 16 * chunk) * 4, 16 * chunk, x);
+          for (uint r = 0; r < kWeightRows; ++r) {
             float sum = 0.0;
-#if BLOCK == 1
-            for (uint j = 0; j < 16; ++j) {
-              if (16 * chunk + j < p.n_in) {
-                sum += w[j] * x.at[j];
-              }
-            }
-#else
             [[unroll]] for (uint j = 0; j < 16; ++j) {
-              sum += w[j] * x.at[j];
+              sum += w[r][j] * x[j];
             }
-#endif
             sums[r * kTokens + t] += sum;
           }
         }

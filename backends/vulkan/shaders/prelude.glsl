@@ -9,6 +9,7 @@
 #extension GL_EXT_control_flow_attributes : require
 
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer F32 { float at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer F32x4 { vec4 at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer I32 { int at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer U32 { uint at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 2) buffer U16 { uint16_t at[]; };

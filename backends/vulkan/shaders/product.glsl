@@ -4,6 +4,7 @@
 layout(constant_id = 1) const uint kTokens = 1;    // rows of x a workgroup takes
 layout(constant_id = 2) const uint kEpilogue = 0;  // below
 layout(constant_id = 3) const uint kBatch = 0;     // below
+layout(constant_id = 4) const uint kWide = 0;      // 1: rows of x begin at multiples of 16 bytes
 
 // What becomes of a sum (bias included).
 const uint kStore = 0;       // out = sum
