@@ -19,7 +19,7 @@ Message message(std::string role, std::string content) {
 }  // namespace
 
 ChatSession::ChatSession(std::unique_ptr<LoadedModel> loaded, ChatChoices choices,
-                         ChatFormat format)
+                         api::ChatFormat format)
     : loaded_(std::move(loaded)), choices_(std::move(choices)), format_(std::move(format)) {}
 
 Result<std::unique_ptr<ChatSession>> ChatSession::create(std::unique_ptr<LoadedModel> loaded,
@@ -28,7 +28,7 @@ Result<std::unique_ptr<ChatSession>> ChatSession::create(std::unique_ptr<LoadedM
   if (tokenizer == nullptr) {
     return failure("missing", loaded->name, "has no vocabulary, so it can't read or write text");
   }
-  ChatFormat format(loaded->template_source, loaded->name, *tokenizer);
+  api::ChatFormat format(loaded->template_source, loaded->name, *tokenizer);
   std::unique_ptr<ChatSession> session(
       new ChatSession(std::move(loaded), std::move(choices), std::move(format)));
   LM_CHECK(session->apply_parameters());
@@ -37,8 +37,9 @@ Result<std::unique_ptr<ChatSession>> ChatSession::create(std::unique_ptr<LoadedM
   return session;
 }
 
-ParameterTexts ChatSession::parameters() const {
-  ParameterTexts all = loaded_->manifest ? loaded_->manifest->parameters : ParameterTexts{};
+api::ParameterTexts ChatSession::parameters() const {
+  api::ParameterTexts all =
+      loaded_->manifest ? loaded_->manifest->parameters : api::ParameterTexts{};
   for (const auto& [name, values] : choices_.parameters) {
     all[name] = values;
   }
@@ -59,7 +60,7 @@ Result<void> ChatSession::apply_parameters() {
   return options_.set_all(choices_.parameters);
 }
 
-Result<void> ChatSession::set_think(Think think) {
+Result<void> ChatSession::set_think(api::Think think) {
   if (think && *think != "false" && !format_.thinks()) {
     return failure("unsupported", loaded_->name, "does not support thinking", "leave --think out");
   }
@@ -93,13 +94,13 @@ void ChatSession::set_system(const std::string& text) {
 
 Result<void> ChatSession::set_parameter(const std::string& name,
                                         const std::vector<std::string>& values) {
-  ParameterTexts changed = choices_.parameters;
+  api::ParameterTexts changed = choices_.parameters;
   changed.erase(name);
   for (const std::string& value : values) {
-    LM_CHECK(add_parameter(changed, name, value));
+    LM_CHECK(api::add_parameter(changed, name, value));
   }
   std::swap(choices_.parameters, changed);
-  const GenerationOptions before = options_;
+  const api::GenerationOptions before = options_;
   if (auto applied = apply_parameters(); !applied) {
     std::swap(choices_.parameters, changed);
     options_ = before;
@@ -153,12 +154,8 @@ Result<void> ChatSession::fit(std::vector<Message>& messages, Question& made,
   const std::size_t n_ctx = loaded_->engine->n_ctx();
   const std::size_t limit = n_ctx - std::min<std::size_t>(n_ctx / 4, 512);
   const CountTokens count = [this](const std::vector<Message>& some) -> lm::Result<std::size_t> {
-    auto prompt = format_.render(some, choices_.think);
-    if (!prompt) {
-      return lm::fail(ErrorCode::bad_template, prompt.error().subject, prompt.error().problem,
-                      prompt.error().hint);
-    }
-    return count_tokens(*loaded_, *prompt);
+    LM_TRY(const Prompt prompt, format_.render(some, choices_.think));
+    return count_tokens(*loaded_, prompt);
   };
   LM_TRY(const std::size_t whole, count(messages));
   std::size_t left = whole;

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "cmd/chat_format.h"
 #include "cmd/generate.h"
 #include "cmd/load.h"
 #include "runtime/chat/fit_messages.h"
+#include "server/api/chat_format.h"
 
 namespace lm::cmd {
 
@@ -22,9 +22,9 @@ enum class LongPrompt {
 
 /// What the user chose; it lies over what the model brings.
 struct ChatChoices {
-  ParameterTexts parameters;
+  api::ParameterTexts parameters;
   std::optional<std::string> system;
-  Think think;
+  api::Think think;
   LongPrompt long_prompt = LongPrompt::error;
   OutputFormat format = {};  ///< of every answer
 };
@@ -40,7 +40,7 @@ class ChatSession {
   const std::vector<Message>& messages() const { return messages_; }
   const ChatChoices& choices() const { return choices_; }
   /// Parameters in force: the model's under the user's.
-  ParameterTexts parameters() const;
+  api::ParameterTexts parameters() const;
   /// The system message in force, or empty.
   std::string system() const;
 
@@ -60,10 +60,10 @@ class ChatSession {
   /// Sets one option; a new context or batch rebuilds the engine, the weights stay. Errors:
   /// invalid_argument.
   Result<void> set_parameter(const std::string& name, const std::vector<std::string>& values);
-  Result<void> set_think(Think think);
+  Result<void> set_think(api::Think think);
 
  private:
-  ChatSession(std::unique_ptr<LoadedModel> loaded, ChatChoices choices, ChatFormat format);
+  ChatSession(std::unique_ptr<LoadedModel> loaded, ChatChoices choices, api::ChatFormat format);
   Result<void> apply_parameters();
   Result<Question> question(std::vector<Message>& messages, AnswerSink& sink);
   Result<void> fit(std::vector<Message>& messages, Question& made, AnswerSink& sink) const;
@@ -72,8 +72,8 @@ class ChatSession {
 
   std::unique_ptr<LoadedModel> loaded_;
   ChatChoices choices_;
-  ChatFormat format_;
-  GenerationOptions options_;
+  api::ChatFormat format_;
+  api::GenerationOptions options_;
   std::vector<Message> messages_;
   bool warned_ = false;  ///< of the missing template
 };

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "cmd/arguments.h"
-#include "cmd/chat_format.h"
 #include "cmd/command.h"
 #include "cmd/format.h"
 #include "cmd/model_text.h"
@@ -21,6 +20,7 @@
 #include "cmd/terminal.h"
 #include "cmd/text_file.h"
 #include "runtime/model/model.h"
+#include "server/api/chat_format.h"
 
 namespace lm::cmd {
 namespace {
@@ -203,7 +203,7 @@ Result<ExitCode> create_command(CommandLine& line) {
     print_warning(warning);
   }
   if (file.has_template && !file.chat_template.empty()) {
-    LM_CHECK(compile_template(file.chat_template, source + ": TEMPLATE"));
+    LM_CHECK(api::compile_template(file.chat_template, source + ": TEMPLATE"));
   }
   LM_TRY(LocalStore store, LocalStore::open(LocalStore::Use::change));
   const fs::path folder = source == "-" ? fs::path(".") : fs::path(source).parent_path();

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/arguments.h"
-#include "cmd/chat_format.h"
 #include "cmd/debug.h"
 #include "cmd/messages_json.h"
 #include "cmd/model_text.h"
@@ -11,6 +10,7 @@
 #include "cmd/resolve.h"
 #include "cmd/text_file.h"
 #include "runtime/chat/default_template.h"
+#include "server/api/chat_format.h"
 
 namespace lm::cmd {
 namespace {
@@ -94,7 +94,8 @@ Result<Prompt> render_model(const RenderArguments& given, const Vars& vars) {
   if (source.empty()) {
     return failure("missing", model.name, "has no chat template", "give one with --template FILE");
   }
-  LM_TRY(const ChatTemplate compiled, compile_template(source, model.name + ": chat template"));
+  LM_TRY(const ChatTemplate compiled,
+         api::compile_template(source, model.name + ": chat template"));
   LM_TRY(const std::string text, read_text_file(*given.messages, kMaxFileBytes));
   LM_TRY(const std::vector<Message> messages, parse_messages(text, *given.messages));
   RenderOptions options;

@@ -10,11 +10,6 @@
 namespace lm::cmd {
 namespace {
 
-struct Unit {
-  std::string_view name;
-  double seconds;
-};
-
 /// "About a minute", "3 weeks": the length of a span in words.
 std::string words_for(std::int64_t seconds) {
   const auto plural = [](std::int64_t n, std::string_view unit) {
@@ -181,19 +176,6 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
   return value;
 }
 
-std::optional<double> parse_number(std::string_view text) {
-  if (text.starts_with('+')) {
-    text.remove_prefix(1);
-  }
-  double value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop != end || text.empty() || !std::isfinite(value)) {
-    return std::nullopt;
-  }
-  return value;
-}
-
 std::optional<std::uint64_t> parse_bytes(std::string_view text) {
   const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
   const std::optional<double> number = parse_number(text.substr(0, digits));
@@ -225,49 +207,6 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text) {
   const double bytes = *number * factor;
   return bytes < 0 || bytes > 9e18 ? std::nullopt
                                    : std::optional(static_cast<std::uint64_t>(bytes));
-}
-
-std::optional<ParsedDuration> parse_duration(std::string_view text) {
-  constexpr std::array<Unit, 7> kUnits{
-      {{"ns", 1e-9}, {"us", 1e-6}, {"µs", 1e-6}, {"ms", 1e-3}, {"h", 3600}, {"m", 60}, {"s", 1}}};
-  const bool negative = text.starts_with('-');
-  if (negative || text.starts_with('+')) {
-    text.remove_prefix(1);
-  }
-  if (text.empty()) {
-    return std::nullopt;
-  }
-  double seconds = 0;
-  if (const std::optional<double> plain = parse_number(text); plain && text[0] != '-') {
-    seconds = *plain;
-    text = {};
-  }
-  while (!text.empty()) {
-    const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
-    const std::optional<double> number = parse_number(text.substr(0, digits));
-    text.remove_prefix(digits);
-    const Unit* found = nullptr;
-    for (const Unit& unit : kUnits) {
-      if (text.starts_with(unit.name)) {
-        found = &unit;
-        break;
-      }
-    }
-    if (!number || found == nullptr) {
-      return std::nullopt;
-    }
-    seconds += *number * found->seconds;
-    text.remove_prefix(found->name.size());
-  }
-  if (negative) {
-    return ParsedDuration{.forever = true, .value = {}};
-  }
-  if (seconds > 9e9) {
-    return std::nullopt;
-  }
-  return ParsedDuration{
-      .forever = false,
-      .value = std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9))};
 }
 
 }  // namespace lm::cmd

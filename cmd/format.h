@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "server/api/number_text.h"
+
 namespace lm::cmd {
 
 /// Decimal units: "999 B", "637 MB", "4.1 GB", "18 GB", "2 GB".
@@ -24,16 +26,8 @@ std::string format_time(std::int64_t unix_time);
 /// "20M", "1.5G", "512K", "4096": bytes, units of 1000 (of 1024 with an i: "1Gi"); a trailing B is
 /// allowed.
 std::optional<std::uint64_t> parse_bytes(std::string_view text);
-/// A Go duration ("1h30m", "1.5h") or a number of seconds; negative: forever, given back as nullopt
-/// in `value`.
-struct ParsedDuration {
-  bool forever = false;
-  std::chrono::nanoseconds value{0};
-};
-std::optional<ParsedDuration> parse_duration(std::string_view text);
 /// A whole decimal number, nothing around it.
 std::optional<std::int64_t> parse_integer(std::string_view text);
-/// A finite decimal number, nothing around it.
-std::optional<double> parse_number(std::string_view text);
+using api::parse_number;
 
 }  // namespace lm::cmd

@@ -8,10 +8,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cmd/chat_format.h"
-#include "cmd/generation_options.h"
 #include "cmd/load.h"
 #include "cmd/report.h"
+#include "server/api/chat_format.h"
+#include "server/api/generation_options.h"
 
 namespace lm::cmd {
 
@@ -38,7 +38,7 @@ struct Answer {
 /// What is asked.
 struct Question {
   Prompt prompt;
-  GenerationOptions options;
+  api::GenerationOptions options;
   Overflow overflow = Overflow::error;
   std::uint32_t dropped_tokens = 0;  ///< left out while the prompt was made; joins the statistics
   Dialect dialect;  ///< how the model marks its thinking; none: its text is taken as it is

@@ -7,10 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/arguments.h"
-#include "cmd/chat_format.h"
 #include "cmd/command.h"
 #include "cmd/format.h"
-#include "cmd/generation_options.h"
 #include "cmd/local_store.h"
 #include "cmd/model_json.h"
 #include "cmd/output.h"
@@ -19,6 +17,8 @@
 #include "cmd/signals.h"
 #include "cmd/terminal.h"
 #include "registry/local_models.h"
+#include "server/api/chat_format.h"
+#include "server/api/generation_options.h"
 
 namespace lm::cmd {
 namespace {
@@ -51,7 +51,7 @@ void choose_template(const LocalModel& model, bool has_own, store::Manifest& man
   if (has_own || manifest.registry_template.empty()) {
     return;
   }
-  if (compile_template(manifest.registry_template, model.name + ": template")) {
+  if (api::compile_template(manifest.registry_template, model.name + ": template")) {
     manifest.chat_template = std::exchange(manifest.registry_template, "");
   } else {
     print_warning(fmt::format(
@@ -62,11 +62,11 @@ void choose_template(const LocalModel& model, bool has_own, store::Manifest& man
 
 /// Parameters that this lm doesn't take are left out, with a line.
 void choose_parameters(const LocalModel& model, store::Manifest& manifest) {
-  ParameterTexts taken;
+  api::ParameterTexts taken;
   std::vector<std::string> left_out;
   for (const auto& [name, values] : manifest.parameters) {
     for (const std::string& value : values) {
-      if (!is_parameter(name) || !add_parameter(taken, name, value)) {
+      if (!api::is_parameter(name) || !api::add_parameter(taken, name, value)) {
         left_out.push_back(name);
       }
     }

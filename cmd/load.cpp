@@ -10,8 +10,8 @@ namespace lm::cmd {
 
 Result<LoadSettings> with_parameters(const LoadSettings& settings,
                                      const std::optional<store::Manifest>& manifest,
-                                     const ParameterTexts& chosen) {
-  GenerationOptions options;
+                                     const api::ParameterTexts& chosen) {
+  api::GenerationOptions options;
   if (manifest) {
     LM_CHECK(options.set_all(manifest->parameters));
   }

@@ -7,11 +7,11 @@
 #include <string>
 
 #include "cmd/devices.h"
-#include "cmd/generation_options.h"
 #include "cmd/report.h"
 #include "cmd/resolve.h"
 #include "runtime/engine/engine.h"
 #include "runtime/model/model.h"
+#include "server/api/generation_options.h"
 
 namespace lm::cmd {
 
@@ -43,7 +43,7 @@ struct LoadedModel {
 /// over them, the user's. What `settings` itself names stays.
 Result<LoadSettings> with_parameters(const LoadSettings& settings,
                                      const std::optional<store::Manifest>& manifest,
-                                     const ParameterTexts& chosen);
+                                     const api::ParameterTexts& chosen);
 
 /// The session a setting describes: context, KV type, batch.
 Result<SessionOptions> session_options(const LoadSettings& settings);

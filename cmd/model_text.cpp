@@ -198,7 +198,7 @@ Result<nlohmann::ordered_json> show_json(const ResolvedModel& model, bool verbos
   nlohmann::ordered_json document{
       {"license", license_text(model)},
       {"modelfile", print_modelfile(modelfile_of(model))},
-      {"parameters", model.manifest ? parameters_text(model.manifest->parameters) : ""},
+      {"parameters", model.manifest ? api::parameters_text(model.manifest->parameters) : ""},
       {"template", chat_template_of(model)},
       {"system", model.manifest ? model.manifest->system : ""},
       {"details", std::move(details)}};

@@ -287,12 +287,12 @@ class Parser {
     if (name.empty() || value.empty()) {
       return wrong(line, "PARAMETER needs a name and a value");
     }
-    if (is_retired_parameter(name)) {
+    if (api::is_retired_parameter(name)) {
       file_.warnings.push_back(
           fmt::format("{}: line {}: parameter {} has no effect", subject_, line, name));
       return {};
     }
-    if (auto added = add_parameter(file_.parameters, name, value); !added) {
+    if (auto added = api::add_parameter(file_.parameters, name, value); !added) {
       const Failure& inner = added.error();
       return wrong(line, fmt::format("PARAMETER {}: {}", inner.subject, inner.problem), inner.hint);
     }
@@ -393,29 +393,6 @@ std::string print_modelfile(const Modelfile& file) {
     out += fmt::format("LICENSE {}\n", quoted(license));
   }
   return out;
-}
-
-bool is_go_template(std::string_view text) {
-  for (std::size_t at = text.find("{{"); at != std::string_view::npos;
-       at = text.find("{{", at + 2)) {
-    std::string_view inside = text.substr(at + 2, 64);
-    if (inside.starts_with('-')) {
-      inside.remove_prefix(1);
-    }
-    inside = trimmed(inside);
-    for (const std::string_view word :
-         {"if ", "range ", "end", "else", "with ", "define ", "block "}) {
-      if (inside.starts_with(word) &&
-          (word != "end" || trimmed(inside.substr(3)).starts_with('}') ||
-           trimmed(inside.substr(3)).starts_with('-'))) {
-        return true;
-      }
-    }
-    if (inside.starts_with('.') || inside.starts_with('$')) {
-      return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace lm::cmd

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "cmd/generation_options.h"
 #include "cmd/report.h"
+#include "server/api/generation_options.h"
 #include "store/manifest.h"
 
 namespace lm::cmd {
@@ -16,7 +16,7 @@ namespace lm::cmd {
 /// A parsed Modelfile.
 struct Modelfile {
   std::vector<std::string> from;  ///< names or paths; several for the parts of a split GGUF
-  ParameterTexts parameters;
+  api::ParameterTexts parameters;
   std::string chat_template;
   bool has_template = false;
   std::string system;
@@ -32,8 +32,5 @@ Result<Modelfile> parse_modelfile(std::string_view text, std::string_view subjec
 
 /// Text that `parse_modelfile` reads back to the same value.
 std::string print_modelfile(const Modelfile& file);
-
-/// True for a template in Go's text/template language rather than Jinja.
-bool is_go_template(std::string_view text);
 
 }  // namespace lm::cmd

@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "cmd/format.h"
-#include "cmd/generation_options.h"
 #include "cmd/output.h"
 #include "cmd/progress.h"
 #include "cmd/signals.h"
 #include "runtime/model/model.h"
+#include "server/api/generation_options.h"
 
 namespace lm::cmd {
 namespace {
@@ -134,8 +134,8 @@ Result<registry::PullResult> pull_with_progress(LocalStore& store, const registr
   };
   registry::PullOptions with_check = options;
   with_check.takes_parameter = [](std::string_view name, std::string_view value) {
-    ParameterTexts ignored;
-    return is_parameter(name) && add_parameter(ignored, name, value).has_value();
+    api::ParameterTexts ignored;
+    return api::is_parameter(name) && api::add_parameter(ignored, name, value).has_value();
   };
   auto result = registry::pull(*store, hub, ref, with_check, inspect_gguf, sink, interrupt_flag());
   progress.finish_line();

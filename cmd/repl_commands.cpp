@@ -238,7 +238,7 @@ Result<void> show(ReplState& state, const std::string& argument) {
   const LoadedModel& loaded = state.session->loaded();
   std::string text;
   if (argument == "parameters") {
-    text = parameters_text(state.session->parameters());
+    text = api::parameters_text(state.session->parameters());
   } else if (argument == "system") {
     text = state.session->system();
   } else if (argument == "template") {
@@ -327,7 +327,7 @@ Result<void> help(ReplState&, const std::string& argument) {
         "/set history | nohistory       keep what is typed, or not\n"
         "/set wordwrap | nowordwrap     wrap words, or not\n"
         "/set verbose | quiet           statistics after each answer, or not\n";
-    text += fmt::format("Parameters: {}\n", fmt::join(parameter_names(), ", "));
+    text += fmt::format("Parameters: {}\n", fmt::join(api::parameter_names(), ", "));
   } else if (argument == "show") {
     text = "/show info | license | modelfile | parameters | system | template\n";
   } else if (argument == "shortcuts") {
@@ -438,7 +438,7 @@ std::vector<std::string> complete_line(std::string_view text) {
     return models_with_prefix(word);
   }
   if (text.starts_with("/set parameter ")) {
-    return with_prefix(parameter_names(), word);
+    return with_prefix(api::parameter_names(), word);
   }
   if (text.starts_with("/set ")) {
     constexpr std::array<std::string_view, 10> kNames{

@@ -20,6 +20,7 @@
 #include "cmd/signals.h"
 #include "cmd/terminal.h"
 #include "cmd/text_file.h"
+#include "server/api/duration.h"
 
 namespace lm::cmd {
 namespace {
@@ -89,10 +90,10 @@ std::unexpected<Failure> as_usage(Failure failed) {
 }
 
 /// Flags and --set as parameters by their API names, checked.
-Result<ParameterTexts> chosen_parameters(const RunArguments& given) {
-  ParameterTexts chosen;
+Result<api::ParameterTexts> chosen_parameters(const RunArguments& given) {
+  api::ParameterTexts chosen;
   const auto add = [&chosen](std::string_view name, const std::string& value) -> Result<void> {
-    if (auto added = add_parameter(chosen, name, value); !added) {
+    if (auto added = api::add_parameter(chosen, name, value); !added) {
       return as_usage(added.error());
     }
     return {};
@@ -134,7 +135,7 @@ Result<void> check_words(const RunArguments& given) {
     return usage_error("--truncate",
                        fmt::format("'{}' is neither true nor false", *given.truncate));
   }
-  if (given.keepalive && !parse_duration(*given.keepalive)) {
+  if (given.keepalive && !api::parse_duration(*given.keepalive)) {
     return usage_error("--keepalive", fmt::format("'{}' is no duration", *given.keepalive),
                        "for example 5m or 300");
   }
@@ -254,7 +255,7 @@ Result<ExitCode> run_command(CommandLine& line) {
     return ExitCode::ok;
   }
   LM_CHECK(check_words(given));
-  LM_TRY(ParameterTexts chosen, chosen_parameters(given));
+  LM_TRY(api::ParameterTexts chosen, chosen_parameters(given));
   LM_TRY(const OutputFormat format, output_format(given.format));
   LM_TRY(const DeviceChoice devices, device_choice(given.devices));
   const bool interactive =

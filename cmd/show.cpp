@@ -60,7 +60,7 @@ Result<ExitCode> show_command(CommandLine& line) {
   } else if (given.modelfile) {
     print_text(print_modelfile(modelfile_of(model)));
   } else if (given.parameters) {
-    print_text(model.manifest ? parameters_text(model.manifest->parameters) : "");
+    print_text(model.manifest ? api::parameters_text(model.manifest->parameters) : "");
   } else if (given.chat_template) {
     print_text(chat_template_of(model));
   } else if (given.system) {

@@ -23,6 +23,13 @@ constexpr int kMaxNesting = 64;
 // `eq` repeats its first operand: nested, that would double at every level.
 constexpr std::size_t kMaxOperandBytes = 4096;
 
+std::string_view trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  return begin == std::string_view::npos
+             ? std::string_view()
+             : text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
 std::string quoted(std::string_view text) {
   std::string out = "'";
   for (const char c : text) {
@@ -421,6 +428,29 @@ Result<std::string> translate_go_template(std::string_view source) {
   return "{% macro turn(system, prompt, response) %}" + turn + "{% endmacro %}" +
          "{% macro last_turn(system, prompt, response) %}" + last + "{% endmacro %}" +
          std::string(kCollate) + std::string(kTurns);
+}
+
+bool is_go_template(std::string_view text) {
+  for (std::size_t at = text.find("{{"); at != std::string_view::npos;
+       at = text.find("{{", at + 2)) {
+    std::string_view inside = text.substr(at + 2, 64);
+    if (inside.starts_with('-')) {
+      inside.remove_prefix(1);
+    }
+    inside = trimmed(inside);
+    for (const std::string_view word :
+         {"if ", "range ", "end", "else", "with ", "define ", "block "}) {
+      if (inside.starts_with(word) &&
+          (word != "end" || trimmed(inside.substr(3)).starts_with('}') ||
+           trimmed(inside.substr(3)).starts_with('-'))) {
+        return true;
+      }
+    }
+    if (inside.starts_with('.') || inside.starts_with('$')) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace lm

@@ -26,4 +26,7 @@ namespace lm {
 /// subset (.Tools too), with the line.
 Result<std::string> translate_go_template(std::string_view source);
 
+/// True for a template in Go's text/template language rather than Jinja.
+bool is_go_template(std::string_view text);
+
 }  // namespace lm

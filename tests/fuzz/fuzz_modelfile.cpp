@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cmd/modelfile.h"
+#include "runtime/chat/go_template.h"
 #include "tests/fuzz/require.h"
 
 namespace {
@@ -35,6 +36,6 @@ int lm_fuzz_modelfile(const std::uint8_t* data, std::size_t size) {
   require(again.has_value() && same_model(*file, *again),
           "what was read is printed and read again");
   require(lm::cmd::print_modelfile(*again) == printed, "printing settles");
-  static_cast<void>(lm::cmd::is_go_template(text));
+  static_cast<void>(lm::is_go_template(text));
   return 0;
 }

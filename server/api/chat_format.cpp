@@ -1,18 +1,17 @@
-#include "cmd/chat_format.h"
+#include "server/api/chat_format.h"
 
 #include <fmt/format.h>
 
-#include "cmd/modelfile.h"
 #include "runtime/chat/go_template.h"
 
-namespace lm::cmd {
+namespace lm::api {
 
 Result<ChatTemplate> compile_template(const std::string& source, const std::string& name) {
   std::string jinja = source;
   if (is_go_template(source)) {
     auto translated = translate_go_template(source);
     if (!translated) {
-      Failure failed = translated.error();
+      Error failed = translated.error();
       failed.subject = failed.subject.empty() ? name : fmt::format("{}: {}", name, failed.subject);
       failed.hint = "write it in Jinja, as the chat templates of GGUF files are";
       return std::unexpected(std::move(failed));
@@ -39,13 +38,14 @@ ChatFormat::ChatFormat(const std::string& source, const std::string& model_name,
     template_.emplace(std::move(*compiled));
     source_ = source;
     dialect_ = detect_dialect(source);
-    thinks_ = think_switch(source).thinks;
+    thinking_ = think_switch(source);
   } else {
     broken_ = compiled.error();
   }
 }
 
-Result<Prompt> ChatFormat::render(const std::vector<Message>& messages, const Think& think) const {
+Result<Prompt> ChatFormat::render(const std::vector<Message>& messages, const Think& think,
+                                  const std::string& tools_json) const {
   if (broken_) {
     return std::unexpected(*broken_);
   }
@@ -59,6 +59,7 @@ Result<Prompt> ChatFormat::render(const std::vector<Message>& messages, const Th
     return prompt;
   }
   RenderOptions options = render_options_;
+  options.tools_json = tools_json;
   if (think) {
     for (const auto& [name, value] : think_variables(source_, *think)) {
       options.vars[name] = value;
@@ -68,4 +69,4 @@ Result<Prompt> ChatFormat::render(const std::vector<Message>& messages, const Th
   return prompt;
 }
 
-}  // namespace lm::cmd
+}  // namespace lm::api

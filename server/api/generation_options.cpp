@@ -1,4 +1,4 @@
-#include "cmd/generation_options.h"
+#include "server/api/generation_options.h"
 
 #include <algorithm>
 #include <array>
@@ -7,10 +7,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cmd/format.h"
 #include "runtime/kv/sequence.h"
+#include "server/api/number_text.h"
 
-namespace lm::cmd {
+namespace lm::api {
 namespace {
 
 /// Options beside the sampler's: whole numbers with their ranges.
@@ -62,8 +62,8 @@ bool is_sampler_name(std::string_view name) {
 Result<void> GenerationOptions::set(std::string_view name, std::string_view value) {
   if (name == "stop") {
     if (value.empty()) {
-      return failure("invalid_argument", "stop",
-                     "an empty stop string would end every answer at once");
+      return fail(ErrorCode::invalid_argument, "stop",
+                  "an empty stop string would end every answer at once");
     }
     stop.emplace_back(value);
     return {};
@@ -74,9 +74,9 @@ Result<void> GenerationOptions::set(std::string_view name, std::string_view valu
     if (!number || *number != static_cast<double>(static_cast<std::int64_t>(*number)) ||
         *number < static_cast<double>(integer->min) ||
         *number > static_cast<double>(integer->max)) {
-      return failure("invalid_argument", std::string(name),
-                     fmt::format("'{}' is not a whole number from {} to {}", value, integer->min,
-                                 integer->max));
+      return fail(ErrorCode::invalid_argument, std::string(name),
+                  fmt::format("'{}' is not a whole number from {} to {}", value, integer->min,
+                              integer->max));
     }
     integer->set(*this, static_cast<std::int64_t>(*number));
     return {};
@@ -85,8 +85,8 @@ Result<void> GenerationOptions::set(std::string_view name, std::string_view valu
     LM_CHECK(set_sampler_param(sampler, name, value));
     return {};
   }
-  return failure("invalid_argument", std::string(name), "is no parameter",
-                 fmt::format("known are: {}", fmt::join(parameter_names(), ", ")));
+  return fail(ErrorCode::invalid_argument, std::string(name), "is no parameter",
+              fmt::format("known are: {}", fmt::join(parameter_names(), ", ")));
 }
 
 Result<void> GenerationOptions::set_all(const ParameterTexts& texts) {
@@ -150,4 +150,4 @@ Result<void> add_parameter(ParameterTexts& texts, std::string_view name, std::st
   return {};
 }
 
-}  // namespace lm::cmd
+}  // namespace lm::api

@@ -10,10 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "cmd/report.h"
 #include "runtime/engine/messages.h"
 
-namespace lm::cmd {
+namespace lm::api {
 
 /// Values as they are shown and stored: name -> texts; several only for "stop".
 using ParameterTexts = std::map<std::string, std::vector<std::string>>;
@@ -47,4 +46,4 @@ std::string parameters_text(const ParameterTexts& texts);
 /// Adds a checked value: stop accumulates, others are replaced.
 Result<void> add_parameter(ParameterTexts& texts, std::string_view name, std::string_view value);
 
-}  // namespace lm::cmd
+}  // namespace lm::api

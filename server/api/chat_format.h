@@ -5,14 +5,13 @@
 #include <string>
 #include <vector>
 
-#include "cmd/report.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/chat/dialect.h"
 #include "runtime/chat/message.h"
 #include "runtime/chat/prompt.h"
 #include "runtime/tokenizer/tokenizer.h"
 
-namespace lm::cmd {
+namespace lm::api {
 
 /// What the user said about thinking; none: the model's own way.
 using Think = std::optional<std::string>;  ///< "true", "false", "low", "medium", "high", "max"
@@ -29,21 +28,26 @@ class ChatFormat {
 
   /// The prompt of a conversation. Without a template the texts follow each other, one a line, the
   /// last one open: what a model that only continues text expects.
-  Result<Prompt> render(const std::vector<Message>& messages, const Think& think) const;
+  /// `tools_json`: an array of tools as text, or empty. Errors: template_refused, bad_template.
+  Result<Prompt> render(const std::vector<Message>& messages, const Think& think,
+                        const std::string& tools_json = {}) const;
 
   bool has_template() const { return has_template_; }
-  bool thinks() const { return thinks_; }
-  /// How the model marks its thinking; no tools are offered here.
+  bool thinks() const { return thinking_.thinks; }
+  const ThinkSwitch& thinking() const { return thinking_; }
+  /// The template says something about tools.
+  bool takes_tools() const { return template_ && template_->mentions_tools(); }
+  /// How the model marks its thinking and its calls; no tools are offered here.
   const Dialect& dialect() const { return dialect_; }
 
  private:
   bool has_template_ = false;
-  bool thinks_ = false;
+  ThinkSwitch thinking_;
   std::string source_;
   Dialect dialect_;
   std::optional<ChatTemplate> template_;
-  std::optional<Failure> broken_;
+  std::optional<Error> broken_;
   RenderOptions render_options_;
 };
 
-}  // namespace lm::cmd
+}  // namespace lm::api
