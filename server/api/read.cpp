@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "server/api/api.h"
-#include "server/api/shared_fields.h"
 #include "server/api/readers.h"
+#include "server/api/shared_fields.h"
 
 namespace lm::api {
 namespace {

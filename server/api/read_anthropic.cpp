@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "server/api/chat_fields.h"
-#include "server/api/shared_fields.h"
 #include "server/api/readers.h"
+#include "server/api/shared_fields.h"
 
 namespace lm::api {
 namespace {
