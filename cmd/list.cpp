@@ -83,13 +83,7 @@ std::string as_json(const std::vector<ModelEntry>& models,
                     const std::vector<PartialEntry>& partials, bool all) {
   nlohmann::ordered_json document{{"models", nlohmann::ordered_json::array()}};
   for (const ModelEntry& model : models) {
-    document["models"].push_back(
-        {{"name", model.name},
-         {"model", model.name},
-         {"modified_at", format_time(model.modified_unix)},
-         {"size", model.size_bytes},
-         {"digest", model.id},
-         {"details", details_json(model.architecture, model.quantization, model.parameter_count)}});
+    document["models"].push_back(listed_json(model));
     if (all) {
       document["models"].back()["used_at"] =
           model.used_unix == 0 ? std::string() : format_time(model.used_unix);

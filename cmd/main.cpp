@@ -16,6 +16,7 @@
 #include "cmd/command.h"
 #include "cmd/output.h"
 #include "cmd/signals.h"
+#include "server/runner/runner_main.h"
 
 namespace lm::cmd {
 namespace {
@@ -23,6 +24,9 @@ namespace {
 constexpr std::array kCommands{
     CommandRow{"run", "", "MODEL [PROMPT...]", "Chat with a model, or answer one prompt",
                run_command},
+    CommandRow{"serve", "start", "", "Serve models to other programs over HTTP", serve_command},
+    CommandRow{"ps", "", "[PREFIX]", "Show what the server has in memory", ps_command},
+    CommandRow{"stop", "", "MODEL|--request ID", "Unload a model, or end a request", stop_command},
     CommandRow{"pull", "", "MODEL...", "Download models from the hub", pull_command},
     CommandRow{"search", "", "TERM...", "Search the hub for models", search_command},
     CommandRow{"fit", "", "[MODEL]", "Show what of a model fits this machine, and how fast it is",
@@ -177,6 +181,9 @@ Result<ExitCode> help_command(CommandLine& line) {
 
 int main(int argc, char** argv) {
   using lm::cmd::ExitCode;
+  if (argc > 1 && std::string_view(argv[1]) == lm::server::kRunnerWord) {
+    return lm::server::runner_main();  // started by lm serve, not by people
+  }
   lm::cmd::install_signal_handlers();
   std::set_terminate(lm::cmd::on_terminate);
   bool json = false;

@@ -123,6 +123,15 @@ ordered_json details_json(std::string_view architecture, std::string_view quanti
           {"quantization_level", quantization}};
 }
 
+ordered_json listed_json(const store::ModelEntry& model) {
+  return {{"name", model.name},
+          {"model", model.name},
+          {"modified_at", format_time(model.modified_unix)},
+          {"size", model.size_bytes},
+          {"digest", model.id},
+          {"details", details_json(model.architecture, model.quantization, model.parameter_count)}};
+}
+
 ordered_json metadata_json(const GgufFile& file, bool verbose) {
   ordered_json object = ordered_json::object();
   object["general.architecture"] = file.architecture();

@@ -8,12 +8,15 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/gguf/gguf_file.h"
+#include "store/store.h"
 
 namespace lm::cmd {
 
 /// The `details` object of a model.
 nlohmann::ordered_json details_json(std::string_view architecture, std::string_view quantization,
                                     std::uint64_t parameter_count);
+/// A row of GET /api/tags.
+nlohmann::ordered_json listed_json(const store::ModelEntry& model);
 /// Metadata of a file as one flat object; arrays longer than five become [] unless `verbose`.
 /// general.name and the chat template are left out.
 nlohmann::ordered_json metadata_json(const GgufFile& file, bool verbose);

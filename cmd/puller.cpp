@@ -28,43 +28,6 @@ std::string item_label(const PullEvent& event) {
   return "pulling " + (event.digest.empty() ? event.file_name : short_digest(event.digest));
 }
 
-/// Frames of POST /api/pull, at most ten a second for one file.
-class FrameWriter {
- public:
-  void operator()(const PullEvent& event) {
-    nlohmann::ordered_json frame;
-    switch (event.kind) {
-      case PullEvent::Kind::status:
-      case PullEvent::Kind::done:
-        frame = {{"status", event.text}};
-        break;
-      case PullEvent::Kind::warning:
-        print_warning(event.text);
-        return;
-      case PullEvent::Kind::file_started:
-      case PullEvent::Kind::progress: {
-        const auto now = Clock::now();
-        const bool last = event.completed_bytes == event.total_bytes;
-        if (event.kind == PullEvent::Kind::progress && !last &&
-            now - last_frame_ < std::chrono::milliseconds(100)) {
-          return;
-        }
-        last_frame_ = now;
-        frame = {{"status", item_label(event)},
-                 {"digest", event.digest},
-                 {"total", event.total_bytes},
-                 {"completed", event.completed_bytes}};
-        break;
-      }
-    }
-    print(frame.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
-    flush();
-  }
-
- private:
-  Clock::time_point last_frame_{};
-};
-
 void draw(ProgressDisplay& display, const PullEvent& event) {
   switch (event.kind) {
     case PullEvent::Kind::status:
@@ -83,6 +46,35 @@ void draw(ProgressDisplay& display, const PullEvent& event) {
 }
 
 }  // namespace
+
+bool takes_parameter(std::string_view name, std::string_view value) {
+  api::ParameterTexts ignored;
+  return api::is_parameter(name) && api::add_parameter(ignored, name, value).has_value();
+}
+
+std::optional<nlohmann::ordered_json> PullFrames::frame(const PullEvent& event) {
+  switch (event.kind) {
+    case PullEvent::Kind::status:
+    case PullEvent::Kind::done:
+      return nlohmann::ordered_json{{"status", event.text}};
+    case PullEvent::Kind::warning:
+      return std::nullopt;
+    case PullEvent::Kind::file_started:
+    case PullEvent::Kind::progress:
+      break;
+  }
+  const auto now = Clock::now();
+  const bool last = event.completed_bytes == event.total_bytes;
+  if (event.kind == PullEvent::Kind::progress && !last &&
+      now - last_ < std::chrono::milliseconds(100)) {
+    return std::nullopt;
+  }
+  last_ = now;
+  return nlohmann::ordered_json{{"status", item_label(event)},
+                                {"digest", event.digest},
+                                {"total", event.total_bytes},
+                                {"completed", event.completed_bytes}};
+}
 
 registry::Result<registry::GgufSummary> inspect_gguf(
     const std::vector<std::filesystem::path>& parts) {
@@ -124,19 +116,19 @@ Result<registry::PullResult> pull_with_progress(LocalStore& store, const registr
   const GracefulInterrupt graceful;
   ProgressDisplay progress(display == PullDisplay::progress ? ProgressDisplay::Style::automatic
                                                             : ProgressDisplay::Style::silent);
-  FrameWriter frames;
+  PullFrames frames;
   const auto sink = [&](const PullEvent& event) {
-    if (display == PullDisplay::frames) {
-      frames(event);
+    if (display == PullDisplay::frames && event.kind != PullEvent::Kind::warning) {
+      if (const auto frame = frames.frame(event)) {
+        print(frame->dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+        flush();
+      }
     } else if (display == PullDisplay::progress || event.kind == PullEvent::Kind::warning) {
       draw(progress, event);
     }
   };
   registry::PullOptions with_check = options;
-  with_check.takes_parameter = [](std::string_view name, std::string_view value) {
-    api::ParameterTexts ignored;
-    return api::is_parameter(name) && api::add_parameter(ignored, name, value).has_value();
-  };
+  with_check.takes_parameter = takes_parameter;
   auto result = registry::pull(*store, hub, ref, with_check, inspect_gguf, sink, interrupt_flag());
   progress.finish_line();
   if (!result) {

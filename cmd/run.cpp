@@ -15,7 +15,9 @@
 #include "cmd/format.h"
 #include "cmd/model_json.h"
 #include "cmd/output.h"
+#include "cmd/remote_run.h"
 #include "cmd/repl.h"
+#include "cmd/server_library.h"
 #include "cmd/settings.h"
 #include "cmd/signals.h"
 #include "cmd/terminal.h"
@@ -225,6 +227,94 @@ Result<ExitCode> answer_once(ChatSession& session, const RunArguments& given,
   return answer->interrupted ? ExitCode::interrupted : ExitCode::ok;
 }
 
+/// Values as the API takes them: numbers and truth values as such.
+nlohmann::json options_json(const api::ParameterTexts& chosen) {
+  nlohmann::json options = nlohmann::json::object();
+  for (const auto& [name, values] : chosen) {
+    if (name == "stop") {
+      options[name] = values;
+      continue;
+    }
+    auto value = nlohmann::json::parse(values.back(), nullptr, false);
+    options[name] =
+        value.is_number() || value.is_boolean() ? std::move(value) : nlohmann::json(values.back());
+  }
+  return options;
+}
+
+RemoteQuestion remote_question(const RunArguments& given, const std::string& model,
+                               const std::string& prompt, const api::ParameterTexts& chosen,
+                               const OutputFormat& format) {
+  RemoteQuestion question{.raw = given.raw, .body = {}};
+  nlohmann::json& body = question.body;
+  body = {{"model", model},
+          {"stream", true},
+          {"options", options_json(chosen)},
+          {"truncate", given.truncate.value_or("false") == "true"},
+          {"shift", false}};
+  if (given.raw) {
+    body["raw"] = true;
+    body["prompt"] = prompt;
+  } else {
+    body["messages"] = nlohmann::json::array();
+    if (given.system) {
+      body["messages"].push_back({{"role", "system"}, {"content", *given.system}});
+    }
+    body["messages"].push_back({{"role", "user"}, {"content", prompt}});
+  }
+  if (given.think) {
+    body["think"] = *given.think == "true"    ? nlohmann::json(true)
+                    : *given.think == "false" ? nlohmann::json(false)
+                                              : nlohmann::json(*given.think);
+  }
+  if (format.kind == OutputFormat::Kind::json) {
+    body["format"] = "json";
+  } else if (format.kind == OutputFormat::Kind::schema) {
+    body["format"] = nlohmann::json::parse(format.text, nullptr, false);
+  }
+  if (given.keepalive) {
+    body["keep_alive"] = *given.keepalive;
+  }
+  return question;
+}
+
+/// Whether anything was asked that only a model loaded here can do.
+bool must_run_here(const RunArguments& given, const OutputFormat& format) {
+  return given.devices.backend || given.devices.gpu_layers || given.devices.max_vram ||
+         given.devices.threads || given.kv_type || given.draft || given.ctx == 0 ||
+         given.dimensions || given.verbose || format.kind == OutputFormat::Kind::gbnf;
+}
+
+/// The answer of a server that has the model, if there is one; nothing: load it here.
+std::optional<Result<ExitCode>> answer_from_server(const RunArguments& given,
+                                                   const std::string& model,
+                                                   const RemoteQuestion& question, bool json) {
+  const auto home = store::default_home();
+  const auto server = home ? server_for_store(store_identity(*home)) : std::nullopt;
+  if (!server) {
+    return std::nullopt;
+  }
+  AnswerStyle style = answer_style(given.plain, !given.no_word_wrap, !given.hide_thinking);
+  style.silent = json;
+  AnswerPrinter printer(style);
+  const auto answer = ask_server(*server, question, printer);
+  if (!answer) {
+    printer.abandon();
+    if (answer.error().code == "unsupported") {
+      return std::nullopt;  // an embedding model: it answers in another way
+    }
+    return Result<ExitCode>(std::unexpected(answer.error()));
+  }
+  printer.finish();
+  if (json) {
+    LoadedModel described;
+    described.name = model;
+    print(dump_json(answer_json(described, *answer), -1) + "\n");
+  }
+  flush();
+  return Result<ExitCode>(answer->interrupted ? ExitCode::interrupted : ExitCode::ok);
+}
+
 /// An embedding model answers with one vector.
 Result<ExitCode> embed_prompt(LoadedModel& loaded, const RunArguments& given,
                               const std::string& prompt) {
@@ -268,6 +358,14 @@ Result<ExitCode> run_command(CommandLine& line) {
                                                              .insecure = given.insecure}));
   LM_TRY(std::string piped, piped_input());
   const std::string prompt = join_prompt(std::move(piped), given.prompt);
+
+  if (resolved.manifest && !interactive && !prompt.empty() && !must_run_here(given, format)) {
+    if (auto answered = answer_from_server(
+            given, resolved.name, remote_question(given, resolved.name, prompt, chosen, format),
+            line.json)) {
+      return *answered;
+    }
+  }
 
   LoadSettings settings;
   settings.devices = devices;

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "cmd/format.h"
+#include "cmd/server_address.h"
+#include "server/api/duration.h"
 
 namespace lm::cmd {
 namespace {
@@ -62,6 +64,21 @@ Problem is_absolute_path(std::string_view value) {
   return value.starts_with('/') ? std::nullopt : Problem("is not an absolute path");
 }
 
+Problem is_address(std::string_view value) {
+  return parse_server_address(value) ? std::nullopt
+                                     : Problem("is no address (127.0.0.1:11434, :8080)");
+}
+
+Problem is_duration(std::string_view value) {
+  return api::parse_duration(value) ? std::nullopt : Problem("is no duration (5m, 300, -1)");
+}
+
+Problem is_count(std::string_view value) {
+  const auto n = parse_integer(value);
+  return n && *n >= 0 && *n <= 1'000'000 ? std::nullopt
+                                         : Problem("is not a whole number from 0 to 1000000");
+}
+
 constexpr std::array kRows{
     SettingRow{"LM_HOME", "", "$XDG_DATA_HOME/lm, else ~/.local/share/lm",
                "where models are stored", is_absolute_path},
@@ -75,6 +92,21 @@ constexpr std::array kRows{
     SettingRow{"LM_CPU_ISA", "", "best", "upper limit for CPU kernels", is_isa},
     SettingRow{"LM_CPU_MEMORY", "", "what is free", "main memory to plan with, such as 8G",
                is_size},
+    SettingRow{"LM_HOST", "OLLAMA_HOST", "127.0.0.1:11434", "address to serve and to call",
+               is_address},
+    SettingRow{"LM_KEEP_ALIVE", "OLLAMA_KEEP_ALIVE", "5m",
+               "how long a model stays after its last request", is_duration},
+    SettingRow{"LM_NUM_PARALLEL", "OLLAMA_NUM_PARALLEL", "0",
+               "requests a model serves at once; 0: as many as fit", is_count},
+    SettingRow{"LM_MAX_LOADED_MODELS", "OLLAMA_MAX_LOADED_MODELS", "0",
+               "models in memory at once; 0: three", is_count},
+    SettingRow{"LM_MAX_QUEUE", "OLLAMA_MAX_QUEUE", "512", "requests that may wait", is_count},
+    SettingRow{"LM_LOAD_TIMEOUT", "OLLAMA_LOAD_TIMEOUT", "5m",
+               "a load without progress is given up after this", is_duration},
+    SettingRow{"LM_ORIGINS", "OLLAMA_ORIGINS", "", "web pages that may use the server", any_text},
+    SettingRow{"LM_ALLOWED_HOSTS", "", "", "further names under which the server is called",
+               any_text},
+    SettingRow{"LM_API_KEY", "", "", "keys that requests to the server must show", any_text, true},
     SettingRow{"LM_OFFLINE", "HF_HUB_OFFLINE,TRANSFORMERS_OFFLINE", "0",
                "never open an outside connection", is_flag},
     SettingRow{"LM_NOPRUNE", "OLLAMA_NOPRUNE", "0", "keep files of the store that no model needs",

@@ -30,7 +30,7 @@ RequestId LoadedModel::submit(Command command, EventSink sink) {
     const std::lock_guard lock(mutex_);
     sinks_.emplace(id, std::make_shared<EventSink>(std::move(sink)));
   }
-  if (!runner_->send(command)) {
+  if (!runner_ || !runner_->send(command)) {
     Event event;
     event.id = id;
     event.kind = Event::Kind::error;
@@ -48,11 +48,15 @@ void LoadedModel::cancel(RequestId id) {
       return;
     }
   }
-  runner_->send(Cancel{id});
+  if (runner_) {
+    runner_->send(Cancel{id});
+  }
 }
 
 void LoadedModel::credit(RequestId id, std::uint32_t n) {
-  runner_->send(Credit{id, n});
+  if (runner_) {
+    runner_->send(Credit{id, n});
+  }
 }
 
 void LoadedModel::deliver(Event event) {

@@ -1,6 +1,7 @@
 // The outside of Models: everything becomes a message to its thread.
 #include "server/models/models.h"
 
+#include <algorithm>
 #include <future>
 
 #include "server/models/models_impl.h"
@@ -25,6 +26,13 @@ Models::Models(ModelsOptions options) : impl_(std::make_unique<Impl>()) {
 }
 
 Models::~Models() {
+  close();
+}
+
+void Models::close() {
+  if (!impl_->thread.joinable()) {
+    return;
+  }
   {
     const std::lock_guard lock(impl_->inbox->mutex);
     impl_->inbox->closed = true;
@@ -42,6 +50,14 @@ Models::~Models() {
   for (Waiter& waiter : impl_->unplaced) {
     impl_->refuse(waiter, gone);
   }
+  impl_->entries.clear();
+  impl_->unplaced.clear();
+  // Who waits for an answer to a message that nobody reads any more learns it by a broken promise.
+  std::deque<std::function<void()>> unread;
+  {
+    const std::lock_guard lock(impl_->inbox->mutex);
+    unread.swap(impl_->inbox->messages);
+  }
 }
 
 Ticket Models::acquire(std::shared_ptr<const ModelSource> source, const ModelWish& wish,
@@ -49,7 +65,7 @@ Ticket Models::acquire(std::shared_ptr<const ModelSource> source, const ModelWis
   const Ticket ticket = impl_->next_ticket.fetch_add(1);
   auto waiter = std::make_shared<Waiter>(
       Waiter{ticket, std::move(source), wish, std::move(on_hold), Clock::now()});
-  if (impl_->n_waiting.fetch_add(1) >= impl_->options.max_queue) {
+  if (impl_->n_waiting.fetch_add(1) >= std::max(impl_->options.max_queue, 1u)) {
     impl_->refuse(*waiter, {ErrorCode::busy, waiter->source->name,
                             "server busy: too many requests are waiting", "try again later"});
     return ticket;

@@ -71,7 +71,7 @@ using Ticket = std::uint64_t;
 class Models {
  public:
   explicit Models(ModelsOptions options);
-  ~Models();  ///< ends every runner; who waits is told `cancelled`
+  ~Models();  ///< as `close`
   Models(const Models&) = delete;
   Models& operator=(const Models&) = delete;
 
@@ -84,6 +84,8 @@ class Models {
   /// Ends keeping a model: it goes as soon as nobody uses it. False when it isn't loaded.
   bool unload(const std::string& name);
   void unload_all();
+  /// Ends every runner; who waits is told `cancelled`, and so is who comes later.
+  void close();
   /// The longest-lived first.
   std::vector<LoadedRow> rows() const;
   std::uint32_t waiting() const;
