@@ -21,7 +21,7 @@ struct ProductParams {
   std::uint32_t n_expert;
   std::uint32_t batch_rows;
   std::uint32_t x_batch, out_batch;
-  std::uint32_t act;
+  std::uint32_t epilogue, act;
   float scale, softcap;
 };
 
@@ -66,20 +66,19 @@ ProductParams product(const Emitter& e, const TensorRef& x, const TensorRef& wei
 }
 
 /// `rows`: rows of x a batch element at most; `z`: batch elements.
-void multiply(Emitter& e, DType type, const ProductParams& params, Epilogue epilogue, Batch batch,
+void multiply(Emitter& e, DType type, ProductParams params, Epilogue epilogue, Batch batch,
               std::uint32_t rows, std::uint32_t z, std::uint32_t tokens, bool after) {
-  const auto ends = static_cast<std::uint32_t>(epilogue);
+  params.epilogue = static_cast<std::uint32_t>(epilogue);
   const auto batches = static_cast<std::uint32_t>(batch);
   const bool in_blocks = layout(type).block_elems > 1;
   const std::uint32_t wide =
       in_blocks && params.x % 16 == 0 && params.x_stride % 4 == 0 && params.x_batch % 4 == 0 ? 1
                                                                                              : 0;
   if (tokens <= kStreamRows) {
-    e.dispatch("matvec_" + type_suffix(type),
-               {kStreamThreads, tokens, ends, batches, wide, kWeightRows}, params,
-               std::clamp(parts(params.n_out, kWeightRows), 1u, kMaxGroups), 1, z, after);
+    e.dispatch("matvec_" + type_suffix(type), {kStreamThreads, tokens, batches, wide, kWeightRows},
+               params, std::clamp(parts(params.n_out, kWeightRows), 1u, kMaxGroups), 1, z, after);
   } else {
-    e.dispatch("matmul_" + type_suffix(type), {128, tokens, ends, batches, wide}, params,
+    e.dispatch("matmul_" + type_suffix(type), {128, tokens, batches, wide}, params,
                parts(params.n_out, kTile), std::min(parts(rows, tokens), kMaxGroups), z, after);
   }
 }

@@ -3,15 +3,18 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/discover.h"
 #include "backends/reference/reference_backend.h"
 #include "runtime/engine/session.h"
 #include "runtime/model/model.h"
@@ -88,6 +91,24 @@ inline double deviation(const std::vector<float>& values) {
   }
   const double n = static_cast<double>(values.size());
   return std::sqrt(squares / n - sum / n * (sum / n));
+}
+
+/// The device that LM_TEST_BACKEND names ("vulkan"), for tests that otherwise run on the CPU and
+/// the reference; null where it names none. One that does not open is a failure, never a skip.
+inline std::shared_ptr<Backend> device_of_test() {
+  static const std::shared_ptr<Backend> device = []() -> std::shared_ptr<Backend> {
+    const char* name = std::getenv("LM_TEST_BACKEND");
+    if (name == nullptr || *name == '\0') {
+      return nullptr;
+    }
+    auto opened = open_backend(name);
+    if (!opened) {
+      fmt::print(stderr, "{}: {}\n", name, opened.error().problem);
+      std::abort();
+    }
+    return std::move(*opened);
+  }();
+  return device;
 }
 
 inline Result<std::shared_ptr<const Model>> load_model(

@@ -19,9 +19,11 @@ void run_type(const std::string& name) {
   const golden::Golden golden = golden::load("quant", name);
   std::size_t cases = 0;
   std::vector<std::pair<std::shared_ptr<Backend>, const char*>> devices;
-  devices.emplace_back(make_reference_backend(), "f32_activation_nmse");
+  const std::shared_ptr<Backend> device_of_test = golden::device_of_test();
+  devices.emplace_back(device_of_test ? device_of_test : make_reference_backend(),
+                       "f32_activation_nmse");
   for (const Isa isa : isa_levels()) {
-    if (has_isa(isa)) {
+    if (has_isa(isa) && !device_of_test) {
       devices.emplace_back(make_cpu_backend({.n_threads = 2, .isa_limit = isa}),
                            "quantised_activation_nmse");
     }

@@ -6,7 +6,7 @@
 layout(local_size_x_id = 0) in;
 #include "product.glsl"
 #extension GL_KHR_shader_subgroup_arithmetic : require
-layout(constant_id = 5) const uint kWeightRows = 2;
+layout(constant_id = 4) const uint kWeightRows = 2;
 
 const uint kSums = kWeightRows * kTokens;
 shared float parts[kSums * gl_WorkGroupSize.x];

@@ -1,12 +1,11 @@
 // What the two kernels of products share: parameters, batches and what happens to a finished sum.
 // emit_products.cpp fills Params.
 
-layout(constant_id = 1) const uint kTokens = 1;    // rows of x a workgroup takes
-layout(constant_id = 2) const uint kEpilogue = 0;  // below
-layout(constant_id = 3) const uint kBatch = 0;     // below
-layout(constant_id = 4) const uint kWide = 0;      // 1: rows of x begin at multiples of 16 bytes
+layout(constant_id = 1) const uint kTokens = 1;  // rows of x a workgroup takes
+layout(constant_id = 2) const uint kBatch = 0;   // below
+layout(constant_id = 3) const uint kWide = 0;    // 1: rows of x begin at multiples of 16 bytes
 
-// What becomes of a sum (bias included).
+// What becomes of a sum (bias included). No constant: that would be a pipeline each for nothing.
 const uint kStore = 0;       // out = sum
 const uint kAccumulate = 1;  // out += sum
 const uint kGate = 2;        // out = act(sum) * out: the gate of an FFN whose up stands in out
@@ -32,7 +31,7 @@ layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Par
   uint n_expert;
   uint batch_rows;  // weight rows a batch element
   uint x_batch, out_batch;
-  uint act;
+  uint epilogue, act;
   float scale, softcap;
 };
 PUSH(Params);
@@ -99,7 +98,7 @@ void finish(const Batch b, uint out_begin, uint o, float sum) {
   if (b.bias != 0) {
     sum += F32(b.bias).at[o];
   }
-  switch (kEpilogue) {
+  switch (p.epilogue) {
     case kStore:
       break;
     case kAccumulate:
