@@ -86,10 +86,15 @@ std::int64_t modified_at(const ResolvedModel& model) {
                                                                                  : 0;
 }
 
-/// What the file says, and what its template says of thinking.
-std::vector<std::string> capabilities_of(const ModelSummary& summary) {
+/// What the file can do, and what the template in force says of tools and thinking.
+std::vector<std::string> capabilities_of(const ModelSummary& summary,
+                                         const std::string& chat_template) {
   std::vector<std::string> out = summary.capabilities;
-  if (think_switch(summary.chat_template).thinks) {
+  std::erase(out, "tools");
+  if (chat_template.contains("tools") || chat_template.contains("tool_call")) {
+    out.emplace_back("tools");
+  }
+  if (think_switch(chat_template).thinks) {
     out.emplace_back("thinking");
   }
   return out;
@@ -147,7 +152,7 @@ Result<std::string> show_text(const ResolvedModel& model, bool verbose) {
     rows.emplace_back("quantization", summary.quantization);
   }
   std::string text = block("Model", rows);
-  const std::vector<std::string> capabilities = capabilities_of(summary);
+  const std::vector<std::string> capabilities = capabilities_of(summary, chat_template_of(model));
   if (!capabilities.empty()) {
     rows.clear();
     for (const std::string& capability : capabilities) {
@@ -215,7 +220,7 @@ Result<nlohmann::ordered_json> show_json(const ResolvedModel& model, bool verbos
   if (verbose) {
     document["tensors"] = tensors_json(model.file);
   }
-  document["capabilities"] = capabilities_of(summary);
+  document["capabilities"] = capabilities_of(summary, chat_template_of(model));
   document["modified_at"] = format_time(modified_at(model));
   return document;
 }
