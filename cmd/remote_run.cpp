@@ -61,7 +61,7 @@ Result<void> take(const json& frame, bool raw, Answer& answer, AnswerSink& sink)
 
 }  // namespace
 
-std::optional<ServerClient> server_for_store(const std::string& store_id) {
+std::optional<ServerClient> server_for_store(const std::string& store_id, bool say_so) {
   const auto address = server_address(std::nullopt);
   if (!address) {
     return std::nullopt;
@@ -71,14 +71,13 @@ std::optional<ServerClient> server_for_store(const std::string& store_id) {
   if (!found) {
     return std::nullopt;
   }
-  if (found->lm_version.empty()) {
+  if (found->lm_version.empty() && say_so) {
     print_note(fmt::format("{} is {}: left alone, the model runs here", client.name(),
                            found->version.empty()
                                ? std::string("another program")
                                : fmt::format("an Ollama {} server", found->version)));
-    return std::nullopt;
   }
-  if (found->store_id != store_id) {
+  if (found->lm_version.empty() || found->store_id != store_id) {
     return std::nullopt;  // an lm with another store has other models
   }
   return client;

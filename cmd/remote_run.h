@@ -12,8 +12,8 @@
 namespace lm::cmd {
 
 /// The server to use instead of loading the model here: lm, with the same store. One of another
-/// kind is named in a line on stderr and left alone.
-std::optional<ServerClient> server_for_store(const std::string& store_id);
+/// kind is left alone and, with `say_so`, named in a line on stderr.
+std::optional<ServerClient> server_for_store(const std::string& store_id, bool say_so);
 
 /// What is asked, in the words of POST /api/generate (raw) or /api/chat.
 struct RemoteQuestion {

@@ -290,7 +290,7 @@ std::optional<Result<ExitCode>> answer_from_server(const RunArguments& given,
                                                    const std::string& model,
                                                    const RemoteQuestion& question, bool json) {
   const auto home = store::default_home();
-  const auto server = home ? server_for_store(store_identity(*home)) : std::nullopt;
+  const auto server = home ? server_for_store(store_identity(*home), true) : std::nullopt;
   if (!server) {
     return std::nullopt;
   }

@@ -1,10 +1,12 @@
 // lm serve: listens, serves, and ends in order.
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cmd/api_level.h"
@@ -25,6 +27,8 @@ namespace {
 
 // How long answers may go on after SIGTERM before they are ended with an error.
 constexpr auto kGrace = std::chrono::seconds(5);
+// Of as many connections as the transport takes, and the rest.
+constexpr rlim_t kDescriptors = 8192;
 constexpr auto kFarewell = std::chrono::seconds(2);
 
 struct ServeArguments {
@@ -169,6 +173,15 @@ Result<server::HttpOptions> http_options(const ServeArguments& given,
   return options;
 }
 
+/// A connection costs a descriptor; what the system allows is more than what it gives unasked.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < kDescriptors) {
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, kDescriptors);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
 /// Waits for SIGINT or SIGTERM.
 void wait_for_signal() {
   pollfd wait{interrupt_fd(), POLLIN, 0};
@@ -204,6 +217,7 @@ Result<ExitCode> serve_command(CommandLine& line) {
   LM_TRY(LocalStore store, LocalStore::open(LocalStore::Use::change));
   store.clean_up();
   ServerLibrary library(std::move(store), given.insecure_hosts);
+  raise_descriptor_limit();
   const GracefulInterrupt graceful;
   server::Models models(std::move(options));
   server::Service service(

@@ -17,7 +17,7 @@
 namespace lm {
 
 /// Requests that are served at once; more wait in the queue. Each costs pages only as it grows.
-inline constexpr std::size_t kMaxActiveRequests = 16;
+inline constexpr std::size_t kMaxActiveRequests = 64;
 
 struct EngineOptions {
   SessionOptions session;

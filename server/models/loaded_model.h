@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "server/models/model_source.h"
@@ -17,12 +18,19 @@ namespace lm::server {
 /// that dies says `error` to everybody.
 using EventSink = std::function<void(Event)>;
 
+/// What only a load decides; a later request that asks for something else is told so.
+struct LoadedWith {
+  std::optional<std::uint32_t> n_threads = {};
+  std::optional<std::int32_t> gpu_layers = {};
+};
+
 class LoadedModel {
  public:
-  LoadedModel(std::shared_ptr<const ModelSource> source, std::uint64_t serial)
-      : source_(std::move(source)), serial_(serial) {}
+  LoadedModel(std::shared_ptr<const ModelSource> source, std::uint64_t serial, LoadedWith with)
+      : source_(std::move(source)), serial_(serial), with_(with) {}
 
   const ModelSource& source() const { return *source_; }
+  const LoadedWith& loaded_with() const { return with_; }
   /// Never given twice, as an address may be.
   std::uint64_t serial() const { return serial_; }
   std::shared_ptr<const ModelSource> shared_source() const { return source_; }
@@ -49,6 +57,7 @@ class LoadedModel {
  private:
   std::shared_ptr<const ModelSource> source_;
   const std::uint64_t serial_;
+  const LoadedWith with_;
   mutable std::mutex mutex_;  // guards the three below
   RunnerReady ready_;
   RunnerFigures figures_;

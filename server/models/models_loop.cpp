@@ -212,7 +212,9 @@ void Models::Impl::place() {
 
 void Models::Impl::start(Waiter first) {
   auto entry = std::make_unique<Entry>();
-  entry->model = std::make_shared<LoadedModel>(first.source, next_serial++);
+  entry->model = std::make_shared<LoadedModel>(
+      first.source, next_serial++,
+      LoadedWith{.n_threads = first.wish.n_threads, .gpu_layers = first.wish.gpu_layers});
   entry->keep = options.keep_for;
   entry->session = options.session;
   entry->session.n_ctx = first.wish.n_ctx.value_or(entry->session.n_ctx);

@@ -66,7 +66,8 @@ class Runner {
   std::unique_ptr<Engine> engine_;
   std::atomic<Engine*> current_{nullptr};  ///< for the loop's thread, which ends before its engine
   Placement placement_;
-  std::vector<std::string> notes_;  ///< of loading
+  std::vector<std::string> notes_;    ///< of loading
+  std::vector<std::string> reasons_;  ///< why what went where
   bool has_state_ = false;
   std::uint32_t parallel_ = 0;
   std::uint32_t sessions_ = 0;
@@ -116,6 +117,7 @@ Result<void> Runner::load(const RunnerLoad& wish) {
   LM_TRY(const LoadOutcome outcome, load_planned(shared, std::move(devices.devices), plan, begin));
   ++weight_loads_;
   model_ = outcome.model;
+  reasons_ = outcome.reasons;
   wish_ = wish.session;
   notes_.insert(notes_.end(), outcome.replans.begin(), outcome.replans.end());
   return {};
@@ -172,7 +174,9 @@ void Runner::say_ready() {
                     .weight_loads = weight_loads_,
                     .sessions = sessions_,
                     .devices = {},
-                    .notes = engine_->notes()};
+                    .notes = engine_->notes(),
+                    .plan = engine_->placement_lines()};
+  ready.plan.insert(ready.plan.end(), reasons_.begin(), reasons_.end());
   const auto& devices = model_->devices();
   for (std::uint16_t d = 0; d < devices.size(); ++d) {
     const DeviceInfo info = devices[d]->info();

@@ -69,7 +69,8 @@ std::string encode(const RunnerReady& ready) {
                   {"weight_loads", ready.weight_loads},
                   {"sessions", ready.sessions},
                   {"devices", devices},
-                  {"notes", ready.notes}});
+                  {"notes", ready.notes},
+                  {"plan", ready.plan}});
 }
 
 std::string encode(const RunnerFigures& figures) {
@@ -116,7 +117,8 @@ std::optional<RunnerReady> decode_ready(std::string_view bytes) {
                       .weight_loads = d.at("weight_loads"),
                       .sessions = d.at("sessions"),
                       .devices = {},
-                      .notes = d.at("notes")};
+                      .notes = d.at("notes"),
+                      .plan = d.at("plan")};
     for (const json& one : d.at("devices")) {
       ready.devices.push_back({.id = one.at("id"),
                                .detail = one.at("detail"),

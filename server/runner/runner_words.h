@@ -51,6 +51,7 @@ struct RunnerReady {
   std::uint32_t sessions = 0;      ///< made over them
   std::vector<RunnerDevice> devices;
   std::vector<std::string> notes;  ///< for people
+  std::vector<std::string> plan;   ///< what went where, and why
 };
 
 struct RunnerFigures {

@@ -183,6 +183,11 @@ void Call::run(std::shared_ptr<Hold> hold) {
       return;
     }
     facts = stored_->facts;
+    if (hold) {
+      const LoadedWith& with = hold->model().loaded_with();
+      warn_of_load("num_thread", asked_.load.n_threads, with.n_threads);
+      warn_of_load("num_gpu", asked_.load.gpu_layers, with.gpu_layers);
+    }
   }
   if (hold) {
     const RunnerReady ready = hold->model().ready();
@@ -205,6 +210,16 @@ void Call::run(std::shared_ptr<Hold> hold) {
   state_ = "running";
   deliver(work_.answer->begin(now()), 0);
   submit_more();
+}
+
+template <class T>
+void Call::warn_of_load(const char* option, const std::optional<T>& asked,
+                        const std::optional<T>& loaded) {
+  if (asked && asked != loaded) {
+    asked_.warnings.push_back(fmt::format(
+        "{} counts when a model is loaded, and this one was loaded already: it stays as it is",
+        option));
+  }
 }
 
 void Call::submit_more() {

@@ -72,6 +72,9 @@ class Call : public std::enable_shared_from_this<Call> {
   void prepare();
   void held(Result<std::shared_ptr<Hold>> hold);
   void run(std::shared_ptr<Hold> hold);
+  template <class T>
+  void warn_of_load(const char* option, const std::optional<T>& asked,
+                    const std::optional<T>& loaded);
   void submit_more();
   void on_event(std::size_t job, Event event);
   void deliver(api::Output out, RequestId credit_to);

@@ -139,6 +139,7 @@ void Service::ps(Exchange& exchange) {
                         {"kv", row.figures.kv_bytes},
                         {"work", row.figures.work_bytes}}},
                       {"devices", std::move(devices)},
+                      {"plan", row.ready.plan},
                       {"weight_loads", row.ready.weight_loads},
                       {"sessions", row.ready.sessions},
                       {"pid", row.pid}});

@@ -191,7 +191,11 @@ TEST_F(ServeTest, LoadsWeightsOnceForEveryContext) {
   post_json("/api/generate", body);
   body["options"]["num_ctx"] = 64;
   post_json("/api/generate", body);
+  body["options"]["num_thread"] = 1;
+  const json warned = post_json("/api/generate", body);
+  EXPECT_NE(warned["warnings"].dump().find("num_thread"), std::string::npos) << warned;
   const json row = get("/api/ps")["models"][0];
+  EXPECT_FALSE(row["plan"].empty());
   EXPECT_EQ(row["weight_loads"], 1);
   EXPECT_EQ(row["sessions"], 2);
   EXPECT_EQ(row["context_length"], 256);
@@ -202,6 +206,8 @@ TEST_F(ServeTest, LoadsWeightsOnceForEveryContext) {
   EXPECT_EQ(get("/api/ps")["models"], json::array());
   EXPECT_EQ(post_json("/api/generate", {{"model", "m"}})["done_reason"], "load");
   EXPECT_EQ(get("/api/ps")["models"].size(), 1u);
+  EXPECT_EQ(ask(port_, "DELETE", "/api/delete", R"({"model":"m"})").status, 200);  // unloaded first
+  EXPECT_EQ(get("/api/ps")["models"], json::array());
 }
 
 /// A streamed answer that goes on until it is stopped: its reader takes nothing, so it stands still
@@ -266,6 +272,24 @@ TEST_F(ServeTest, AClosedConnectionEndsItsWork) {
   }
   EXPECT_TRUE(becomes(
       [](const json& ps) { return ps["requests"].empty() && ps["models"][0]["active"] == 0; }));
+}
+
+TEST_F(ServeTest, SaysThatItIsBusy) {
+  create("m");
+  environment_["LM_NUM_PARALLEL"] = "1";
+  environment_["LM_MAX_QUEUE"] = "1";
+  serve();
+  RawClient running(port_), waiting(port_);
+  running.send(request_text(port_, "POST", "/api/generate", endless("m").dump()));
+  ASSERT_FALSE(running.read_some().empty());
+  waiting.send(request_text(port_, "POST", "/api/generate", greedy("m", "x", 2).dump()));
+  EXPECT_TRUE(becomes([](const json& ps) { return ps["models"][0]["waiting"] == 1; }));
+  Response busy = post("/api/generate", greedy("m", "x", 2));
+  EXPECT_EQ(busy.status, 503);
+  EXPECT_NE(busy.body.find("server busy"), std::string::npos) << busy.body;
+  EXPECT_TRUE(busy.fields.contains("retry-after"));
+  running.close();
+  EXPECT_EQ(waiting.read().status, 200);
 }
 
 TEST_F(ServeTest, PsAndStopFromTheCommandLine) {
