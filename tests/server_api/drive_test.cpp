@@ -2,63 +2,12 @@
 #include <gtest/gtest.h>
 
 #include "runtime/grammar/grammar.h"
-#include "tests/runtime/engine_fixture.h"
-#include "tests/server_api/facts_fixture.h"
+#include "tests/server_api/driver.h"
 
 namespace lm::api {
 namespace {
 
 using namespace api_test;
-
-/// One engine for all tests of a model.
-struct Driver {
-  explicit Driver(const std::string& model, const std::string& source = kTemplate)
-      : about(facts(source, 512, model)),
-        engine(engine_fixture::make_engine(engine_fixture::load_model(model), 512)) {}
-
-  Received run(Endpoint endpoint, const std::string& body) {
-    Received got;
-    auto read = api::read(endpoint, body);
-    EXPECT_TRUE(read) << read.error().message;
-    auto work = api::plan(*read, about, kHere);
-    EXPECT_TRUE(work) << work.error().message;
-    if (!read || !work) {
-      return got;
-    }
-    got.add(work->answer->begin(kNow));
-    std::vector<RequestId> ids;
-    for (Command& command : work->commands) {
-      std::visit(
-          [&](auto& c) {
-            if constexpr (requires { engine->submit(c); }) {
-              c.id = ++last_id;
-              ids.push_back(c.id);
-              if (auto sent = engine->submit(std::move(c)); !sent) {
-                got.add(work->answer->fail(api_error(sent.error()), kNow));
-              }
-            }
-          },
-          command);
-    }
-    for (std::size_t job = 0; job < ids.size() && !got.complete; ++job) {
-      for (bool more = true; more && !got.complete;) {
-        auto event = engine->next(ids[job], std::chrono::seconds(60));
-        if (!event) {
-          ADD_FAILURE() << "no event";
-          return got;
-        }
-        more = event->kind != Event::Kind::done && event->kind != Event::Kind::error;
-        got.add(work->answer->take(job, std::move(*event), kNow));
-      }
-    }
-    EXPECT_TRUE(got.complete);
-    return got;
-  }
-
-  ModelFacts about;
-  std::unique_ptr<Engine> engine;
-  RequestId last_id = 0;
-};
 
 const std::string kHello = R"("messages":[{"role":"user","content":"hello there"}])";
 
