@@ -306,5 +306,37 @@ await check('ai: embeddings', async () => {
   assert.ok((await embed({ model: compatible.embeddingModel(encoder), value: 'one', maxRetries: 0 })).embedding.length > 8);
 });
 
+// Somebody else ends the request while its client reads: the client must throw what the server says.
+async function stopOne() {
+  const { requests } = await (await fetch(`${base}/api/ps`)).json();
+  const mine = requests.find((request) => request.model.startsWith(caller));
+  const stopped = await fetch(`${base}/api/stop`, { method: 'POST', body: JSON.stringify({ request: mine.id }) });
+  assert.equal(stopped.status, 200);
+}
+async function readUntilStopped(stream) {
+  let parts = 0;
+  for await (const part of stream) {
+    assert.ok(part);
+    if (++parts === 1) await stopOne();
+  }
+}
+// A context that lasts, and never the token that ends a text.
+const endless = { temperature: 1, options: { num_predict: 1000000, num_ctx: 16384, logit_bias: { 2: -100 } }, keep_alive: '1m' };
+await check('errors in mid-stream', async () => {
+  const asked = { model: caller, messages, ...endless, stream: true };
+  await rejects(
+    (async () => readUntilStopped(await ollama.chat(asked)))(),
+    (error) => assert.match(error.message, /stopped/),
+  );
+  await rejects(
+    (async () => readUntilStopped(await openai.chat.completions.create({ ...asked, messages })))(),
+    (error) => assert.match(error.message, /stopped/),
+  );
+  await rejects(
+    (async () => readUntilStopped(await anthropic.messages.create({ ...asked, max_tokens: 100000 })))(),
+    (error) => assert.match(error.message, /stopped/),
+  );
+});
+
 console.log(`clients: ${passed} passed, ${failed.length} failed${failed.length ? ': ' + failed.join('; ') : ''}`);
 process.exit(failed.length ? 1 : 0);
