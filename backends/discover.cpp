@@ -128,9 +128,9 @@ std::optional<ModuleSpec> parse_module_spec(std::string_view spec) {
 
 /// Drivers that also compute in software take a tenth of a second to start. They are woken only by
 /// name, or where the kernel shows a GPU.
-bool is_worth_asking(std::string_view module) {
-  if (module != "vulkan") {
-    return true;
+bool is_worth_asking(std::string_view module, const DiscoverOptions& options) {
+  if (module != "vulkan" || options.gpu_shown.has_value()) {
+    return module != "vulkan" || *options.gpu_shown;
   }
   for (const char* node :
        {"/dev/dri", "/dev/nvidiactl", "/dev/dxg", "/dev/kgsl-3d0", "/dev/mali0"}) {
@@ -170,7 +170,7 @@ Discovery discover(const DiscoverOptions& options) {
       found.modules.push_back({std::string(name), false, module.error().problem});
       continue;
     }
-    if (!is_worth_asking(name)) {
+    if (!is_worth_asking(name, options)) {
       found.modules.push_back({std::string(name), false,
                                "the system shows no GPU (devices in software: by name only)"});
       continue;
@@ -198,7 +198,7 @@ Result<std::unique_ptr<Backend>> open_backend(std::string_view spec,
     for (const std::string_view name : kModules) {
       const Result<const ModuleTable*> module = load_module(name, options);
       DeviceInfo first;
-      if (module && is_worth_asking(name) && (*module)->count_devices() > 0 &&
+      if (module && is_worth_asking(name, options) && (*module)->count_devices() > 0 &&
           (*module)->describe(0, &first) && !first.software) {
         if (Result<std::unique_ptr<Backend>> backend = open_device(**module, 0)) {
           return backend;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +15,9 @@ struct DiscoverOptions {
   CpuOptions cpu;
   /// Where modules lie; empty: default_module_dirs().
   std::vector<std::filesystem::path> module_dirs;
+  /// Whether the system shows a GPU; unset: look into /dev. Without one the Vulkan driver, which
+  /// then computes in software, is woken by name only.
+  std::optional<bool> gpu_shown;
 };
 
 /// The program's own folder, and ../lib/lm beside it.

@@ -1,10 +1,13 @@
 #include "cmd/devices.h"
 
+#include <cstdlib>
+
 #include <fmt/format.h>
 
 #include "cmd/format.h"
 #include "cmd/output.h"
 #include "cmd/settings.h"
+#include "store/store.h"
 
 namespace lm::cmd {
 
@@ -44,7 +47,19 @@ DeviceChoice reference_device() {
   return {.spec = "reference", .n_threads = {}, .gpu_layers = {}, .max_vram = {}};
 }
 
+namespace {
+
+/// Compiled pipelines are kept in the store's cache unless the user names another folder.
+void name_pipeline_folder() {
+  if (const auto home = store::default_home()) {
+    setenv("LM_VULKAN_CACHE", (store::cache_path(*home) / "vulkan").c_str(), 0);
+  }
+}
+
+}  // namespace
+
 Result<ModelDevices> open_devices(const DeviceChoice& choice) {
+  name_pipeline_folder();
   std::string spec;
   if (choice.spec) {
     spec = *choice.spec;

@@ -69,6 +69,9 @@ Result<ExitCode> devices_command(CommandLine& line) {
                                    {"free", info.free_bytes},
                                    {"memory_source", info.memory_source},
                                    {"detail", info.detail},
+                                   {"uuid", info.uuid},
+                                   {"pci", info.pci},
+                                   {"unified", info.unified},
                                    {"gb_s", gb_s}});
   }
   for (const ModuleStatus& module : found.modules) {

@@ -142,5 +142,29 @@ TEST(Discover, ListsTheCpuAlwaysAndOneLineForEachModule) {
             std::string::npos);
 }
 
+TEST(Discover, ListsACardOnceAndNoSoftware) {
+  DiscoverOptions options = with_modules("both");
+  options.gpu_shown = true;
+  const Discovery found = discover(options);
+  std::vector<std::string> ids;
+  for (const DeviceInfo& info : found.devices) {
+    ids.push_back(info.id);
+  }
+  EXPECT_EQ(ids, (std::vector<std::string>{"cpu", "cuda:0", "vulkan:1"}))
+      << "vulkan:0 is the card of cuda:0, vulkan:2 is software";
+  EXPECT_EQ(status_of(found, "vulkan"), "3 devices");
+}
+
+/// Where the system shows no GPU, a Vulkan driver can only compute in software.
+TEST(Discover, LeavesTheVulkanDriverAsleepWithoutAGpu) {
+  DiscoverOptions options = with_modules("both");
+  options.gpu_shown = false;
+  const Discovery found = discover(options);
+  EXPECT_EQ(found.devices.size(), 2u);
+  EXPECT_NE(status_of(found, "vulkan").find("no GPU"), std::string::npos);
+  EXPECT_TRUE(open_backend("vulkan:1", options).error().problem.find("fell") != std::string::npos)
+      << "by name it is opened";
+}
+
 }  // namespace
 }  // namespace lm
