@@ -146,10 +146,8 @@ TEST(Discover, ListsACardOnceAndNoSoftware) {
   DiscoverOptions options = with_modules("both");
   options.gpu_shown = true;
   const Discovery found = discover(options);
-  std::vector<std::string> ids;
-  for (const DeviceInfo& info : found.devices) {
-    ids.push_back(info.id);
-  }
+  std::vector<std::string> ids(found.devices.size());
+  std::ranges::transform(found.devices, ids.begin(), &DeviceInfo::id);
   EXPECT_EQ(ids, (std::vector<std::string>{"cpu", "cuda:0", "vulkan:1"}))
       << "vulkan:0 is the card of cuda:0, vulkan:2 is software";
   EXPECT_EQ(status_of(found, "vulkan"), "3 devices");
