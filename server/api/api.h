@@ -23,6 +23,9 @@ Dress dress_of(Endpoint endpoint);
 /// Reads a body of untrusted bytes. Errors: 400 naming the field; nothing is ever changed silently.
 ApiResult<Asked> read(Endpoint endpoint, std::string_view body);
 
+/// What a request wants of loading, with the parameters of the stored model under it.
+LoadAsked load_of(const Asked& asked, const ModelFacts& facts);
+
 /// What belongs to this request alone, from outside.
 struct Circumstances {
   Moment arrived;

@@ -72,6 +72,25 @@ Work ready(AnswerBasis basis, std::function<Json(const AnswerBasis&, Moment)> bo
 
 }  // namespace
 
+LoadAsked load_of(const Asked& asked, const ModelFacts& facts) {
+  LoadAsked load = asked.load;
+  GenerationOptions stored;
+  // Bad parameters are the plan's to refuse.
+  if (!stored.set_all(facts.parameters)) {
+    return load;
+  }
+  const auto fill = [](auto& wanted, const auto& known) {
+    if (!wanted) {
+      wanted = known;
+    }
+  };
+  fill(load.n_ctx, stored.n_ctx);
+  fill(load.n_batch, stored.n_batch);
+  fill(load.n_threads, stored.n_threads);
+  fill(load.draft_tokens, stored.draft_tokens);
+  return load;
+}
+
 ApiResult<Work> plan(const Asked& asked, const ModelFacts& facts, const Circumstances& here) {
   AnswerBasis basis;
   basis.endpoint = asked.endpoint;

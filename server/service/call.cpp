@@ -152,14 +152,14 @@ void Call::prepare() {
     return run(nullptr);
   }
   state_ = "waiting";
-  ModelWish wish{.n_ctx = asked_.load.n_ctx,
-                 .n_batch = asked_.load.n_batch,
-                 .n_threads = asked_.load.n_threads,
-                 .gpu_layers = asked_.load.gpu_layers,
+  const api::LoadAsked load = api::load_of(asked_, stored_->facts);
+  ModelWish wish{.n_ctx = load.n_ctx,
+                 .n_batch = load.n_batch,
+                 .n_threads = load.n_threads,
+                 .gpu_layers = load.gpu_layers,
                  .keep_for = {}};
-  if (asked_.load.keep_alive) {
-    wish.keep_for =
-        KeepFor{.forever = asked_.load.keep_alive->forever, .time = asked_.load.keep_alive->value};
+  if (load.keep_alive) {
+    wish.keep_for = KeepFor{.forever = load.keep_alive->forever, .time = load.keep_alive->value};
   }
   ticket_ = tools_.models.acquire(
       stored_->source, wish, [self = shared_from_this()](Result<std::shared_ptr<Hold>> hold) {

@@ -57,6 +57,19 @@ TEST(Plan, OptionsLieOverTheModelsAndThoseOverTheEndpoints) {
   EXPECT_NE(error.message.find("temperature"), std::string::npos);
 }
 
+TEST(Plan, LoadingFollowsTheRequestThenTheModelsParameters) {
+  ModelFacts about = facts();
+  about.parameters = {{"num_ctx", {"64"}}, {"num_batch", {"32"}}};
+  const LoadAsked load = load_of(
+      asked(Endpoint::chat, chat_body(kHello, R"("options":{"num_ctx":128},"keep_alive":5)")),
+      about);
+  EXPECT_EQ(load.n_ctx, 128u);
+  EXPECT_EQ(load.n_batch, 32u);
+  EXPECT_FALSE(load.n_threads);
+  EXPECT_TRUE(load.keep_alive);
+  EXPECT_EQ(load_of(asked(Endpoint::chat, chat_body(kHello)), about).n_ctx, 64u);
+}
+
 TEST(Plan, ThinkingIsOnOffOrRefused) {
   const ModelFacts about = facts(), plain = facts(kPlainTemplate);
   const auto prompt = [&](const std::string& more) {
