@@ -9,7 +9,7 @@
 namespace lm::server {
 namespace {
 
-constexpr std::size_t kPiece = 64 * 1024;
+constexpr std::size_t kPiece = std::size_t{64} * 1024;
 // A zstd frame may ask for a window of this much memory (2^23 is what its own tools use by
 // default).
 constexpr int kMaxWindowLog = 24;

@@ -12,7 +12,7 @@ namespace lm::server {
 namespace {
 
 // A client that sends requests ahead is read this far while an answer is made.
-constexpr std::size_t kMaxAhead = 64 * 1024;
+constexpr std::size_t kMaxAhead = std::size_t{64} * 1024;
 
 }  // namespace
 
@@ -397,10 +397,10 @@ void Connection::send() {
     out_done_ += n;
     sent_total_ += n;
   }
-  if (out_done_ == out_.size() || out_done_ > 256 * 1024) {
+  if (out_done_ == out_.size() || out_done_ > (256u << 10)) {
     out_.erase(0, out_done_);
     out_done_ = 0;
-    if (out_.empty() && out_.capacity() > 64 * 1024) {
+    if (out_.empty() && out_.capacity() > (64u << 10)) {
       out_.shrink_to_fit();
     }
   }

@@ -73,7 +73,7 @@ bool lists(std::string_view list, std::string_view word) {
 
 // A chunk's size line with its extensions, and all trailers.
 constexpr std::size_t kMaxChunkLine = 1024;
-constexpr std::size_t kMaxTrailerBytes = 8 * 1024;
+constexpr std::size_t kMaxTrailerBytes = std::size_t{8} * 1024;
 
 }  // namespace
 

@@ -32,7 +32,7 @@ struct RequestHead {
 };
 
 struct ParserLimits {
-  std::size_t head_bytes = 32 * 1024;  ///< request line and fields
+  std::size_t head_bytes = std::size_t{32} * 1024;  ///< request line and fields
   std::size_t fields = 100;
   std::uint64_t body_bytes = 64u << 20;  ///< as sent; may be changed once the head is known
 };

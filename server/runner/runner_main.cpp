@@ -56,7 +56,7 @@ class Runner {
   void command(Command command);
   void submit(Command command, RequestId id);
   void compile_loop(const std::stop_token& stop);
-  void on_event(Event event);
+  void on_event(const Event& event);
   void fail_request(RequestId id, Error error);
 
   FrameChannel& channel_;
@@ -152,7 +152,7 @@ Result<void> Runner::start(const SessionOptions& session) {
   EngineOptions options;
   options.session = session;
   options.max_queue = 4096;  // the server keeps the queue; this only bounds nonsense
-  options.sink = [this](Event event) { on_event(std::move(event)); };
+  options.sink = [this](const Event& event) { on_event(event); };
   const std::lock_guard lock(engine_mutex_);
   current_ = nullptr;
   engine_.reset();  // its memory is what the next one needs
@@ -178,13 +178,13 @@ void Runner::say_ready() {
                     .plan = engine_->placement_lines()};
   ready.plan.insert(ready.plan.end(), reasons_.begin(), reasons_.end());
   const auto& devices = model_->devices();
-  for (std::uint16_t d = 0; d < devices.size(); ++d) {
+  for (std::size_t d = 0; d < devices.size(); ++d) {
     const DeviceInfo info = devices[d]->info();
     ready.devices.push_back(
         {.id = info.id,
          .detail = info.detail,
          .gpu = info.kind == DeviceKind::cuda || info.kind == DeviceKind::vulkan,
-         .weight_bytes = model_->weights().bytes(d)});
+         .weight_bytes = model_->weights().bytes(static_cast<std::uint16_t>(d))});
   }
   ready.notes.insert(ready.notes.begin(), model_->warnings().begin(), model_->warnings().end());
   ready.notes.insert(ready.notes.begin(), notes_.begin(), notes_.end());
@@ -197,7 +197,7 @@ void Runner::say_ready() {
   channel_.send(FrameKind::ready, encode(ready));
 }
 
-void Runner::on_event(Event event) {
+void Runner::on_event(const Event& event) {
   const bool last = event.kind == Event::Kind::done || event.kind == Event::Kind::error;
   if (const Engine* engine = current_.load(); last && engine != nullptr) {
     const EngineFigures now = engine->figures();
