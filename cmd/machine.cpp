@@ -18,7 +18,7 @@ namespace {
 /// the time of measuring.
 Result<DeviceSpeed> speed_of(Backend& device, Rates rates) {
   const DeviceInfo info = device.info();
-  const std::string key = fmt::format("calibration 1 {} {} {}", info.id, info.name, info.detail);
+  const std::string key = fmt::format("calibration 2 {} {} {}", info.id, info.name, info.detail);
   auto store = LocalStore::open(LocalStore::Use::look);
   if (store && rates == Rates::known) {
     if (const auto text = (*store)->value(key); text && *text) {
@@ -56,7 +56,7 @@ DeviceSpeed assumed_speed(std::uint64_t vram) {
   }
   speed.kv_gb_s = kReached * card->gb_s;
   speed.f32_gflop_s = 0.2 * card->tflop_s * 1e3;
-  speed.step_us = 500;
+  speed.op_us = 3;
   return speed;
 }
 

@@ -136,7 +136,7 @@ std::string cpu_name() {
     char name[49] = {};
     for (unsigned i = 0; i < 3; ++i) {
       const Registers r = cpuid(0x80000002 + i);
-      std::memcpy(name + 16 * i, &r, sizeof r);
+      std::memcpy(name + std::size_t{16} * i, &r, sizeof r);
     }
     const std::string_view text = name;
     const auto first = text.find_first_not_of(' ');

@@ -30,7 +30,7 @@ std::string_view trimmed(std::string_view text) {
              : text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "'";
   for (const char c : text) {
     if (c == '\\' || c == '\'') {
@@ -63,7 +63,7 @@ class Translator {
   Result<std::string> run() {
     for (const Piece& piece : pieces_) {
       if (!piece.action) {
-        print(quoted(piece.text));
+        print(in_quotes(piece.text));
         continue;
       }
       LM_TRY(Words words, Words::split(piece));
@@ -279,7 +279,7 @@ class Translator {
     const Word word = words.take();
     switch (word.kind) {
       case Word::Kind::text:
-        return Expression{quoted(word.text), true};
+        return Expression{in_quotes(word.text), true};
       case Word::Kind::integer:
         return Expression{word.text};
       case Word::Kind::field:

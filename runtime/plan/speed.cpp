@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,8 @@ namespace lm {
 namespace {
 
 constexpr double kPromptRows = 512;
+/// Norms, projections, rope, attention, FFN and residuals of a usual layer.
+constexpr double kOpsPerLayer = 9;
 
 double bits_a_weight(DType type) {
   const BlockLayout& l = layout(type);
@@ -56,7 +57,6 @@ SpeedEstimate estimate_speed(const ModelShape& shape, const LoadPlan& plan,
                              std::span<const DeviceSpeed> devices, std::uint32_t n_past) {
   double decode_s = 0, prompt_s = 0;
   const Hparams& h = shape.hparams();
-  std::set<std::uint16_t> used;
   for (const TensorUse& use : shape.uses()) {
     if (!is_product(use)) {
       continue;
@@ -66,7 +66,6 @@ SpeedEstimate estimate_speed(const ModelShape& shape, const LoadPlan& plan,
     if (rate == nullptr || rate->decode_gb_s <= 0 || rate->prompt_gflop_s <= 0) {
       return {};
     }
-    used.insert(device);
     const double bytes = static_cast<double>(use.tensor->bytes) * use.read_share;
     decode_s += bytes / (rate->decode_gb_s * 1e9);
     // Of a prompt only the last row reaches the output matrix.
@@ -87,9 +86,11 @@ SpeedEstimate estimate_speed(const ModelShape& shape, const LoadPlan& plan,
     prompt_s += 2.0 * p.n_head * (p.head_dim_k + p.head_dim_v) * keys * kPromptRows /
                 (device.f32_gflop_s * 1e9);
   }
-  for (const std::uint16_t device : used) {
-    decode_s += devices[device].step_us * 1e-6;
-    prompt_s += devices[device].step_us * 1e-6;
+  for (std::uint32_t il = 0; il < h.n_layer; ++il) {
+    const double ops_s =
+        kOpsPerLayer * devices[plan.placement.of(il, Part::attention)].op_us * 1e-6;
+    decode_s += ops_s;
+    prompt_s += ops_s;
   }
   const DeviceSpeed& host = devices.back();
   if (plan.from_disk && host.disk_gb_s > 0) {
@@ -115,7 +116,7 @@ std::string to_text(const DeviceSpeed& speed) {
   return nlohmann::ordered_json{{"types", std::move(types)},
                                 {"kv_gb_s", speed.kv_gb_s},
                                 {"f32_gflop_s", speed.f32_gflop_s},
-                                {"step_us", speed.step_us},
+                                {"op_us", speed.op_us},
                                 {"disk_gb_s", speed.disk_gb_s}}
       .dump();
 }
@@ -140,7 +141,7 @@ Result<DeviceSpeed> speed_from_text(std::string_view text) {
   }
   for (const auto& [key, value] : {std::pair{"kv_gb_s", &speed.kv_gb_s},
                                    {"f32_gflop_s", &speed.f32_gflop_s},
-                                   {"step_us", &speed.step_us},
+                                   {"op_us", &speed.op_us},
                                    {"disk_gb_s", &speed.disk_gb_s}}) {
     if (!json.contains(key) || !json[key].is_number()) {
       return bad();

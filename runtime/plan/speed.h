@@ -22,7 +22,7 @@ struct DeviceSpeed {
   std::map<DType, TypeRate> types;
   double kv_gb_s = 0;      ///< KV read while decoding
   double f32_gflop_s = 0;  ///< attention of many rows
-  double step_us = 0;      ///< a step's costs that do not depend on bytes
+  double op_us = 0;        ///< what every operation costs, whatever its size
   double disk_gb_s = 0;    ///< of the host: weights that are not in memory
 };
 

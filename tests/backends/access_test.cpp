@@ -7,7 +7,7 @@
 #include "backends/ops.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 TensorRef at(std::uint64_t offset) {
   return {DType::f32, kArena, offset, 1, 1};
@@ -86,5 +86,5 @@ TEST(Access, CountsEveryTensorOfTheWidestOp) {
   EXPECT_EQ(access(any).n_writes, 1u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -10,7 +10,7 @@
 #include "backends/reference/reference_backend.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 std::unique_ptr<Backend> cpu(unsigned threads = 2) {
   return make_cpu_backend({.n_threads = threads, .isa_limit = {}});
@@ -578,5 +578,5 @@ TEST(Run, TakesAnyStepThatFitsItsBucket) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

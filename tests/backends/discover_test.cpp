@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 DiscoverOptions with_modules(const char* kind) {
   DiscoverOptions options;
@@ -164,5 +164,5 @@ TEST(Discover, LeavesTheVulkanDriverAsleepWithoutAGpu) {
       << "by name it is opened";
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

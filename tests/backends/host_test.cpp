@@ -11,7 +11,7 @@
 #include "backends/host_memory.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 
@@ -171,5 +171,5 @@ TEST(Isa, AgreesWithWhatTheKernelListsForThisMachine) {
   EXPECT_EQ(has_avxvnni(), avx2 && has("avx_vnni"));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

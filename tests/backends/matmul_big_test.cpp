@@ -14,7 +14,7 @@
 #include "tests/backends/matmul_cases.h"
 
 namespace lm::cpu {
-namespace {
+namespace LM_FILE {
 
 constexpr std::uint32_t kVocabulary = 262144;
 constexpr std::uint64_t kFarBytes = (std::uint64_t{4} << 30) + (64u << 20);
@@ -169,5 +169,5 @@ INSTANTIATE_TEST_SUITE_P(Types, BigMatMul, testing::ValuesIn(all_types()),
                            return std::string(layout(param.param.dtype).name);
                          });
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::cpu

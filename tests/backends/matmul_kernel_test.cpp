@@ -20,7 +20,7 @@
 #include "tests/backends/matmul_cases.h"
 
 namespace lm::cpu {
-namespace {
+namespace LM_FILE {
 
 /// Memory of exactly `size` bytes, so that a sanitizer sees an access past the end.
 class Buffer {
@@ -431,5 +431,5 @@ TEST(FindMatMul, GivesOneConversionPerFormatAndIsa) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::cpu

@@ -16,7 +16,7 @@ namespace lm::cpu {
 const MatMulKernel* matmul_k_avx512ymm(DType weight);
 const MatMulKernel* matmul_32_avx512ymm(DType weight);
 
-namespace {
+namespace LM_FILE {
 
 std::vector<float> run(const MatMulKernel& kernel, const std::vector<std::byte>& weight,
                        const std::vector<float>& x, std::uint32_t k, std::uint32_t n_rows,
@@ -71,7 +71,7 @@ TEST(YmmVnni, GivesAvx2sBits) {
   EXPECT_TRUE(ran > 0 || detect_isa() < Isa::avx512vnni);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::cpu
 
 #endif

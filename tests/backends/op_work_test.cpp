@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 TensorRef weight(DType type, std::uint32_t rows, std::uint32_t cols) {
   return {.dtype = type, .buffer = 1, .offset = 0, .rows = rows, .cols = cols};
@@ -110,5 +110,5 @@ TEST(OpWork, StatesAreReadAndWritten) {
   EXPECT_EQ(work.float_flops, 7.0 * 4 * 4 * 16 * 16);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -12,7 +12,7 @@
 #include "backends/reference/reference_backend.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 
@@ -60,5 +60,5 @@ TEST(Roofs, TheLastCachesOfAllCoresAreAddedUp) {
   fs::remove_all(sysfs);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

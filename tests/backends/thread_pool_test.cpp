@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 namespace lm::cpu {
-namespace {
+namespace LM_FILE {
 
 const std::atomic<bool> kNeverStop{false};
 
@@ -159,5 +159,5 @@ TEST(ThreadPool, RunsSideBySideWithAnother) {
   other.join();
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::cpu

@@ -6,7 +6,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 std::string render_messages(const std::string& source, const std::vector<Message>& messages,
                             RenderOptions options = {}) {
@@ -334,5 +334,5 @@ TEST(ChatTemplate, LongConversationsFitTheBudget) {
   EXPECT_GT(joined(*prompt).size(), 2'000'000u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -9,7 +9,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 const std::vector<Message> kChat = {
     {"system", "Be brief."}, {"user", "Hi"}, {"assistant", "Hello."}, {"user", "Why?"}};
@@ -127,5 +127,5 @@ TEST(DefaultTemplate, WriteWhatTheModelsWereTaught) {
             "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

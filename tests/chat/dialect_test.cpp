@@ -14,7 +14,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 TEST(Dialect, IsReadOffTheTemplate) {
   const std::pair<const char*, OutputFamily> cases[] = {
@@ -228,5 +228,5 @@ TEST(Dialect, ReadsWhatTemplatesOfRealModelsWrite) {
   EXPECT_EQ(read.size(), 33u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

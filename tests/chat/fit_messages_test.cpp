@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 /// A conversation written as letters: s system, u user, a assistant, t tool; each of ten tokens.
 std::vector<Message> conversation(const std::string& roles) {
@@ -102,5 +102,5 @@ TEST(FitMessages, EmptyAndSingle) {
   EXPECT_EQ(fit("u", 10).left, "0 ");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -6,7 +6,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 std::string render_go(const std::string& source, const std::vector<Message>& messages) {
   const auto jinja = translate_go_template(source);
@@ -182,5 +182,5 @@ TEST(GoTemplate, EndsOnHostileSources) {
   EXPECT_FALSE(translate_go_template(std::string((1 << 20) + 1, 'x')));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

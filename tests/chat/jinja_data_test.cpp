@@ -9,7 +9,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 struct Count {
   int same = 0, refused = 0, better = 0;
@@ -156,5 +156,5 @@ TEST(JinjaData, InlineTemplatesRenderByteForByte) {
   report("inline", count, {});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -8,7 +8,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 TEST(JinjaEngine, RendersOwnCasesAsTheReferenceDoes) {
   const Json table =
@@ -166,5 +166,5 @@ TEST(JinjaEngine, OneCompiledTemplateRendersInManyThreads) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

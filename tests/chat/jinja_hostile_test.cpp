@@ -8,7 +8,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 std::string repeated(std::string_view piece, std::size_t n) {
   std::string out;
@@ -450,5 +450,5 @@ TEST(JinjaHostile, RandomChangesOfATemplateNeverCrash) {
   EXPECT_GT(rendered, 0);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -10,7 +10,7 @@
 #include "tests/chat/test_data.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 constexpr const char* kTools =
     R"([{"type":"function","function":{"name":"weather","parameters":{"type":"object","properties":{
@@ -414,5 +414,5 @@ TEST(ToolCalls, LoseNothingInRandomTexts) {
   EXPECT_GT(n_with_calls, 100);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

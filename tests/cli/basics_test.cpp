@@ -4,7 +4,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class Basics : public CliTest {};
 
@@ -226,5 +226,5 @@ TEST_F(Basics, ErrorsAreJsonToo) {
   EXPECT_EQ(result.err, "Error: " + error.at("message").get<std::string>() + "\n");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

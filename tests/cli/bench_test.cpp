@@ -10,7 +10,7 @@
 #include "tests/support/gguf_writer.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -288,5 +288,5 @@ TEST_F(BenchCommand, AModelLargerThanMemorySaysWhatSpeedToExpect) {
   EXPECT_NE(refused.err.find("LM_CPU_MEMORY"), std::string::npos) << refused.err;
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

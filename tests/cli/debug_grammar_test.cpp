@@ -2,7 +2,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class DebugGrammar : public CliTest {
  protected:
@@ -67,5 +67,5 @@ TEST_F(DebugGrammar, RunKeepsToAFormat) {
   EXPECT_NE(refused.err.find("#/type"), std::string::npos) << refused.err;
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -6,7 +6,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -291,5 +291,5 @@ TEST_F(Debug, RenderingsOfRealTemplatesMatch) {
   EXPECT_GE(cases, 2u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

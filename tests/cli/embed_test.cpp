@@ -6,7 +6,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -90,5 +90,5 @@ TEST_F(EmbedCli, ADraftModelChangesNothingInTheAnswer) {
   EXPECT_EQ(a.out, b.out);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -2,7 +2,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class FieldTest : public CliTest {
  protected:
@@ -48,5 +48,5 @@ TEST_F(FieldTest, NamesWhatFailedAndGoesOn) {
   EXPECT_NE(text.find("SHA-256 of 1 file(s) as the hub says"), std::string::npos) << text;
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -9,7 +9,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class Files : public CliTest {
  protected:
@@ -156,5 +156,5 @@ TEST_F(Files, WarningsForRetiredParameters) {
   EXPECT_EQ(run({"show", "m", "--parameters"}).out, "");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

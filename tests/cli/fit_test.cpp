@@ -5,7 +5,7 @@
 #include "tests/support/test_hub.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -210,5 +210,5 @@ TEST_F(CliTest, DevicesAreListedOnce) {
   EXPECT_NE(text.out.find("cpu"), text.out.npos);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

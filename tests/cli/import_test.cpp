@@ -6,7 +6,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class Import : public CliTest {
  protected:
@@ -238,5 +238,5 @@ TEST_F(Import, TakesLmStudiosModels) {
       << result.err;
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

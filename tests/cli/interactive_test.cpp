@@ -7,7 +7,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class Interactive : public CliTest {
  protected:
@@ -338,5 +338,5 @@ TEST_F(Interactive, TheOldestTurnsGoWhenTheContextIsFull) {
   EXPECT_EQ(terminal->wait(), 0);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

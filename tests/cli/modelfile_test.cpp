@@ -7,7 +7,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class Modelfiles : public CliTest {
  protected:
@@ -165,5 +165,5 @@ TEST_F(Modelfiles, BytesAtRandomAreRefusedOrTaken) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -11,7 +11,7 @@
 #include "tests/support/test_hub.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -277,5 +277,5 @@ TEST_F(HubCache, OfflineItIsAllThereIs) {
   EXPECT_NE(run({"pull", "maker/tiny-GGUF"}).err.find("up to date"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -5,7 +5,7 @@
 #include "tests/support/test_hub.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -99,5 +99,5 @@ TEST_F(RegistryRoad, FailuresAreOneLineAndLeaveNothing) {
   EXPECT_CODE(run({"pull", "ollama.com/library"}), 2);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

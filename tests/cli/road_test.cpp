@@ -2,7 +2,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -230,5 +230,5 @@ TEST_F(Road, UnknownShortNamesGetThreeNearOnes) {
   EXPECT_NE(result.err.find("hf.co/"), std::string::npos) << result.err;
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

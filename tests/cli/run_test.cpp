@@ -9,7 +9,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -278,5 +278,5 @@ TEST_F(Run, RunsAlsoWhenTheStoreCannotBeMade) {
   EXPECT_EQ(error_lines(result.err).size(), 1u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

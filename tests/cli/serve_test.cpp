@@ -14,7 +14,7 @@
 #include "tests/server/http_client.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -419,5 +419,5 @@ TEST_F(ServeTest, PullsWithFrames) {
   EXPECT_EQ(post("/api/pull", {{"model", "user/nothing"}, {"stream", false}}).status, 404);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -6,7 +6,7 @@
 #include "tests/cli/cli_test.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class StoreCommands : public CliTest {
  protected:
@@ -327,5 +327,5 @@ TEST_F(StoreCommands, ChangesCleanUpWhatNobodyNeeds) {
   EXPECT_FALSE(fs::exists(blob)) << "rm cleans up";
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -7,7 +7,7 @@
 #include "tests/support/test_hub.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 
@@ -152,5 +152,5 @@ TEST_F(UpdateTest, SearchPrintsWhatCanBePulled) {
   EXPECT_CODE(run({"search", "x"}), 1);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -10,7 +10,7 @@
 #include "tests/support/test_hub.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 constexpr std::size_t kMiB = 1 << 20;
 constexpr std::size_t kChunk = 16 * kMiB;
@@ -348,5 +348,5 @@ TEST_F(Upkeep, AReadOnlyStoreIsReadAndReported) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 TEST(AddConformance, AgreesInPlaceAndApart) {
   std::uint32_t seed = 43000;
@@ -53,5 +53,5 @@ TEST(AddReference, WeighsBoth) {
   expect_values(scene, op.out, {-2.0f, -4.0f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

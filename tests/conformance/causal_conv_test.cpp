@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 struct ConvCase {
   std::uint32_t channels = 64;
@@ -65,5 +65,5 @@ TEST(CausalConvReference, GivesWhatTheFormulaGives) {
   EXPECT_EQ(states[1], (std::vector<float>{0.0f, 9.0f}));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 TEST(CopyColsConformance, MovesOnlyItsColumns) {
   std::uint32_t seed = 70000;
@@ -61,5 +61,5 @@ TEST(CopyColsReference, GivesWhatTheFormulaGives) {
                 {2.0f, 3.0f, -1.0f, 2.0f, 3.0f, -1.0f, 5.0f, 6.0f, -1.0f, 5.0f, 6.0f, -1.0f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 struct DeltaCase {
   std::uint32_t n_head_k = 2, n_head_v = 4, dim = 64;
@@ -101,5 +101,5 @@ TEST(DeltaNetReference, SharesKeyHeadsModulo) {
   expect_values(scene, op.out, {1.0f, -2.0f, 3.0f, -4.0f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

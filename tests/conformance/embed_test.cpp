@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 TEST(EmbedConformance, AgreesForEveryTypeWithScaleAndInputEmbeddings) {
   std::uint32_t seed = 40000;
@@ -91,5 +91,5 @@ TEST(EmbedReference, AddsPositionAndRow) {
   expect_values(scene, op.out, {116.0f, 228.0f, 130.0f, 240.0f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 struct FfnCase {
   DType gate = DType::q8_0;
@@ -92,5 +92,5 @@ TEST(GatedFfnReference, ClampsAsItsFormulaSays) {
   expect_values(scene, op.out, {7.742634f, 55.999625f, -5.074775f}, 1e-4);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

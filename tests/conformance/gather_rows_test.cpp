@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 TEST(GatherRowsConformance, AgreesForAnyRowsInAnyOrder) {
   for (const std::uint32_t n_out : {0u, 1u, 9u, 65u}) {
@@ -16,5 +16,5 @@ TEST(GatherRowsConformance, AgreesForAnyRowsInAnyOrder) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 struct HeadCase {
   DType dtype = DType::q8_0;
@@ -52,5 +52,5 @@ TEST(HeadMatMulReference, GivesWhatTheFormulaGives) {
   expect_values(scene, op.out, {21.0f, -2.0f, 4300.0f, -4.0f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

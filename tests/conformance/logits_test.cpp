@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 void check(DType dtype, std::uint32_t n_out, bool bias, float scale, float softcap,
            std::uint32_t seed) {
@@ -32,5 +32,5 @@ TEST(LogitsConformance, AgreesForAllOptions) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -4,7 +4,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 [[maybe_unused]] const auto* const printer = ::testing::AddGlobalTestEnvironment(new CountPrinter);
 
@@ -23,5 +23,5 @@ TEST(Nmse, FailsOnAnythingThatIsNoNumber) {
   EXPECT_NEAR(nmse({1.1f}, {1.0f}), 0.01, 1e-6);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 bool is_float(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16;
@@ -141,5 +141,5 @@ TEST(MatMulConformance, SeesChangesOfItsInputBetweenProducts) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

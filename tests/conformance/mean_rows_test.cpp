@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 TEST(MeanRowsConformance, AgreesForRaggedBatches) {
   std::uint32_t seed = 71000;
@@ -29,5 +29,5 @@ TEST(MeanRowsReference, GivesWhatTheFormulaGives) {
   expect_values(scene, op.out, {3.5f, 6.0f, 1.0f, 2.0f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 // Two products one after the other, each with its activations rounded to int8.
 constexpr double kTwoProducts = 2 * kQuantized;
@@ -168,5 +168,5 @@ TEST(MoeFfnReference, GivesWhatTheFormulasGive) {
   expect_values(scene, op.out, {0.5f * 12.0f + 0.25f * 15.0f, 0.5f - 0.25f * 15.0f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 struct RouteCase {
   std::uint32_t rows = 1, n_expert = 8, n_used = 2;
@@ -172,5 +172,5 @@ TEST(MoeRouteConformance, ChoosesDifferentExpertsAmongLogitsThatAreNoNumbers) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

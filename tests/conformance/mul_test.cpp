@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 enum class Factor { same, a_row, constant, constant_one };
 
@@ -47,5 +47,5 @@ TEST(MulReference, GivesWhatTheFormulaGives) {
   expect_values(scene, op.out, {1.0f, 2.0f, 1.462117f, 2.924234f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 struct NormCase {
   NormKind kind;
@@ -91,5 +91,5 @@ TEST(NormReference, NormalisesEachGroupByItself) {
   expect_values(scene, op.out, {0.848528f, 2.262742f, 0.848528f, 3.262742f});
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

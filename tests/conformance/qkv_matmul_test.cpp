@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 void check(DType q, DType k, DType v, std::uint32_t rows, bool bias, bool packed,
            std::uint32_t seed) {
@@ -50,5 +50,5 @@ TEST(QkvMatMulConformance, AgreesForMixedTypesBiasesAndPackedWeights) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 struct RopeCase {
   RopeKind rope = RopeKind::halves;
@@ -208,5 +208,5 @@ TEST(RopeKvWriteConformance, SharesTablesOnlyBetweenEqualTurns) {
   expect_agreement(scene, compared, true);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -1,7 +1,7 @@
 #include "tests/conformance/executors.h"
 
 namespace lm::conformance {
-namespace {
+namespace LM_FILE {
 
 TEST(ScaleConformance, AgreesInPlaceAndApart) {
   std::uint32_t seed = 44000;
@@ -21,5 +21,5 @@ TEST(ScaleConformance, AgreesInPlaceAndApart) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::conformance

@@ -12,7 +12,7 @@
 #include "tests/crash/tally.h"
 
 namespace lm::crash {
-namespace {
+namespace LM_FILE {
 
 std::string error_name(int error) {
   return error == kShortWrite ? "a short write" : std::strerror(error);
@@ -108,5 +108,5 @@ TEST_P(FaultSweep, FailsWhileRecoveringFromACrash) {
 
 LM_SWEEP_ALL_COMMANDS(FaultSweep);
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::crash

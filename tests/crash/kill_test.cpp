@@ -11,7 +11,7 @@
 #include "tests/crash/tally.h"
 
 namespace lm::crash {
-namespace {
+namespace LM_FILE {
 
 class KillSweep : public Sweep {
  protected:
@@ -84,5 +84,5 @@ void KillSweep::kill_at_random_times() {
 
 LM_SWEEP_ALL_COMMANDS(KillSweep);
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::crash

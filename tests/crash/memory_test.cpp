@@ -8,7 +8,7 @@
 #include "tests/crash/tally.h"
 
 namespace lm::crash {
-namespace {
+namespace LM_FILE {
 
 class MemorySweep : public Sweep {};
 
@@ -47,5 +47,5 @@ TEST_P(MemorySweep, EndsWithAMessage) {
 
 LM_SWEEP_ALL_COMMANDS(MemorySweep);
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::crash

@@ -10,7 +10,7 @@
 #include "tests/crash/tally.h"
 
 namespace lm::crash {
-namespace {
+namespace LM_FILE {
 
 /// Path below `root` -> what is there, without what SQLite maps and writes past the kernel.
 std::map<std::string, std::string> tree_of(const fs::path& root) {
@@ -158,5 +158,5 @@ TEST_P(PowerLoss, LeavesTheStoreBeforeOrAfter) {
 
 LM_SWEEP_ALL_COMMANDS(PowerLoss);
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::crash

@@ -12,7 +12,7 @@
 #include "tests/support/test_data.h"
 
 namespace lm::crash {
-namespace {
+namespace LM_FILE {
 
 using Words = std::vector<std::string>;
 
@@ -159,5 +159,5 @@ TEST_F(Races, EightPullsThatShareAFile) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::crash

@@ -9,7 +9,7 @@
 #include "tests/crash/tally.h"
 
 namespace lm::crash {
-namespace {
+namespace LM_FILE {
 
 TEST(StuckIndex, IsAskedOnceAndTheManifestsDo) {
   const std::vector<std::string> words{"cp", "base:1", "copied:1"};
@@ -51,5 +51,5 @@ TEST(StuckIndex, IsAskedOnceAndTheManifestsDo) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::crash

@@ -19,7 +19,7 @@
 #include "tests/support/gguf_writer.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 
@@ -246,5 +246,5 @@ TEST(RangedSourceTest, ManyThreadsMayRead) {
   EXPECT_EQ(source.fetched_bytes(), 95'000u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -18,7 +18,7 @@
 #include "tests/support/test_data.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 
@@ -91,5 +91,5 @@ TEST(DequantGolden, EveryTensorOfEveryTypeIsBitExact) {
   EXPECT_GT(rows, 40u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

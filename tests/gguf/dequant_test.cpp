@@ -14,7 +14,7 @@
 #include <gtest/gtest.h>
 
 namespace lm::reference {
-namespace {
+namespace LM_FILE {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -280,5 +280,5 @@ TEST(Quantize, ZerosStayZerosAndOddValuesAreDefined) {
   EXPECT_FALSE(can_quantize(DType::i8));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::reference

@@ -16,7 +16,7 @@
 #include "tests/support/hostile_gguf.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using test::HostileGguf;
 
@@ -144,5 +144,5 @@ TEST(GgufBad, NoFileIsAnError) {
   EXPECT_EQ(file.error().code, ErrorCode::invalid_argument);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -12,7 +12,7 @@
 #include "tests/support/hostile_gguf.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using test::ByteVector;
 using test::FieldWriter;
@@ -249,5 +249,5 @@ TEST(GgufLoad, ManyKeysAndTensorsAreRead) {
   EXPECT_NE(file->find_tensor("tensor.65535"), nullptr);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

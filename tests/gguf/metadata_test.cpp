@@ -13,7 +13,7 @@
 #include "tests/support/gguf_writer.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using test::FieldWriter;
 using test::GgufWriter;
@@ -161,5 +161,5 @@ TEST(Metadata, EntriesKeepTheFilesOrder) {
   EXPECT_EQ(entries[2].key, "m");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -15,7 +15,7 @@
 #include "tests/support/test_data.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 
@@ -123,5 +123,5 @@ TEST(RealFiles, CutsOfARealModelNameTheMissingBytes) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -7,7 +7,7 @@
 #include "tests/support/gguf_writer.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 /// A file of one tensor of 512 values with a vocabulary, and how much of it was asked for.
 struct Served {
@@ -97,5 +97,5 @@ TEST(SiblingHeader, FailuresComeThrough) {
   EXPECT_FALSE(read_header_like(known, "noise", noise.bytes.size(), noise.fetch()));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -19,7 +19,7 @@
 #include "tests/support/test_data.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 using test::ByteVector;
@@ -281,5 +281,5 @@ TEST(Split, RealSplitModelEqualsTheWholeOne) {
   std::cout << whole->tensors().size() << " tensors equal\n";
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -5,7 +5,7 @@
 #include "tests/golden/golden.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using golden::Golden;
 using golden::Prompt;
@@ -421,5 +421,5 @@ TEST(ArchGolden, SplitOverTwoDevicesGivesTheSameLogits) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

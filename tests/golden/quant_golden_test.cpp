@@ -11,7 +11,7 @@
 #include "tests/golden/golden.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 const StopFlag kRun{false};
 
@@ -86,5 +86,5 @@ TEST_P(QuantGolden, AgreesWithTheReferenceEngine) {
 INSTANTIATE_TEST_SUITE_P(Files, QuantGolden, testing::ValuesIn(names()),
                          [](const testing::TestParamInfo<std::string>& p) { return p.param; });
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

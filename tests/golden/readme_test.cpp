@@ -13,7 +13,7 @@
 #include "tests/support/gguf_writer.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 std::string models_section() {
   std::ifstream file(std::filesystem::path(LM_SOURCE_DIR) / "README.md");
@@ -132,5 +132,5 @@ TEST(ReadmeModels, RefusesVariantsByKey) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -15,7 +15,7 @@
 #include "tests/support/test_data.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using grammar::Grammar;
 using nlohmann::json;
@@ -116,5 +116,5 @@ TEST(GrammarData, Gbnf) {
   fmt::print("{} of {} texts in {} grammars\n", right, all, cases->size());
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -11,7 +11,7 @@
 #include "runtime/grammar/grammar.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using grammar::Grammar;
 
@@ -288,5 +288,5 @@ TEST(Hostile, GrammarsEndWithinTheirBudgets) {
   fmt::print("{} of {} hostile grammars ended\n", ended, cases.size());
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -10,7 +10,7 @@
 #include "runtime/grammar/token_mask.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using grammar::ConfigId;
 using grammar::Grammar;
@@ -218,5 +218,5 @@ TEST(TokenMask, ATextThatIsCompleteMayEnd) {
   EXPECT_FALSE(digits.is_finished());  // more digits could follow
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -13,7 +13,7 @@
 #include "tests/grammar/refusals.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using grammar::Grammar;
 using nlohmann::json;
@@ -57,5 +57,5 @@ TEST(SchemaCases, EveryKeywordIsEnforcedOrRefusedByName) {
              refused.size());
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -7,7 +7,7 @@
 #include "runtime/grammar/grammar.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using grammar::Grammar;
 
@@ -173,5 +173,5 @@ TEST(Schema, JsonModeIsAnObjectWithoutEndlessWhiteSpace) {
   EXPECT_NE((*g)->machine().step((*g)->start(), deep), grammar::kStuck);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

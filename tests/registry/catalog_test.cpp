@@ -10,7 +10,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 class CatalogTest : public ::testing::Test {
  protected:
@@ -157,5 +157,5 @@ TEST_F(CatalogTest, NamesFileAndPlaceOfABadAlias) {
   EXPECT_FALSE(load());
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

@@ -7,7 +7,7 @@
 #include "registry/quant_label.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 std::vector<RepoFile> files(std::initializer_list<std::string> paths) {
   std::vector<RepoFile> out;
@@ -254,5 +254,5 @@ TEST(SafePath, RefusesPathsThatLeadAway) {
   EXPECT_FALSE(is_safe_path(std::string_view("a\0b", 3)));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

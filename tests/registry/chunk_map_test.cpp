@@ -8,7 +8,7 @@
 #include "registry/rate_limiter.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 using store::kChunkBytes;
 
@@ -215,5 +215,5 @@ TEST(RateLimiter, AllowsTheRateAndNoBurst) {
   EXPECT_TRUE(none.allows(now));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

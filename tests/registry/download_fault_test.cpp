@@ -10,7 +10,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 using test::Fault;
 
@@ -464,5 +464,5 @@ TEST_F(DownloadFaultTest, KeepsChecksumsBesideTheBlob) {
   EXPECT_NE(std::find(names.begin(), names.end(), digest().blob_name() + ".chunks"), names.end());
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

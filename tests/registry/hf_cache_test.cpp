@@ -4,7 +4,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 
@@ -94,5 +94,5 @@ TEST_F(HfCacheTest, TakesNothingFromABrokenOrHostileTree) {
   EXPECT_EQ(read->files.size(), 1u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

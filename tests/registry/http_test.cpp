@@ -24,7 +24,7 @@
 #include "tests/support/loopback_http.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 /// A key and a certificate for 127.0.0.1 that nobody has signed but itself.
 struct SelfSigned {
@@ -291,5 +291,5 @@ TEST_F(HttpTest, StopsAtOnceWhenTold) {
   EXPECT_EQ(response.error().code, ErrorCode::interrupted);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

@@ -5,7 +5,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 using test::Fault;
 
@@ -328,5 +328,5 @@ TEST_F(HubErrorTest, FetchesFromAMirrorThatServesBytesItself) {
   EXPECT_TRUE(stored_bytes(result->name) == noise(3 << 20));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

@@ -13,7 +13,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
@@ -499,5 +499,5 @@ TEST_F(LocalModels, TakesLmStudiosFolders) {
   EXPECT_EQ(why.size(), 2u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 struct Good {
   const char* text;
@@ -157,5 +157,5 @@ TEST(IsLocalPath, TellsFilesFromNames) {
   std::filesystem::remove_all(folder);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

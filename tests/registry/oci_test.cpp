@@ -8,7 +8,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 using nlohmann::json;
 using test::Fault;
@@ -379,5 +379,5 @@ TEST_F(OciTest, TheHubSpeaksItToo) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

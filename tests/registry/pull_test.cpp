@@ -5,7 +5,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 constexpr std::size_t kMiB = 1 << 20;
 
@@ -423,5 +423,5 @@ TEST_F(PullTest, KeepsToTheNumberOfConnections) {
   EXPECT_EQ(hub_->connections_most(), 2);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

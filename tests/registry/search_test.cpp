@@ -4,7 +4,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 using test::Fault;
 
@@ -129,5 +129,5 @@ TEST(Origin, KnowsWhereAModelCameFrom) {
   EXPECT_EQ(origin->ref.url, "https://example.com/a/x.gguf");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

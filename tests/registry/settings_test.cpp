@@ -8,7 +8,7 @@
 #include "tests/registry/pull_fixture.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 class SettingsTest : public ::testing::Test {
  protected:
@@ -128,5 +128,5 @@ TEST_F(SettingsTest, ReadsCertificatesAndTimeouts) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

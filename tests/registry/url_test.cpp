@@ -6,7 +6,7 @@
 #include "registry/retry.h"
 
 namespace lm::registry {
-namespace {
+namespace LM_FILE {
 
 TEST(Url, ComparesOriginsNotSpellings) {
   const auto url = [](const char* text) { return *Url::parse(text); };
@@ -97,5 +97,5 @@ TEST(Backoff, GrowsWithinItsBounds) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::registry

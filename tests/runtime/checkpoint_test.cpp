@@ -8,7 +8,7 @@
 #include "tests/runtime/engine_fixture.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using namespace engine_fixture;
 
@@ -178,5 +178,5 @@ TEST(Checkpoint, SpeculationWorksBehindAWindow) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -11,7 +11,7 @@
 #include "tests/golden/golden.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 SamplerParams dry_params() {
   SamplerParams p;
@@ -129,5 +129,5 @@ TEST(Dry, IsAStageOfTheSampler) {
   EXPECT_EQ(*sampler.pick(std::vector<float>{0.0f, 0.1f, 0.2f, 0.3f, 2.0f}), 3) << "2 - 2 < 0.3";
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

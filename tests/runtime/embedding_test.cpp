@@ -10,7 +10,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using namespace engine_fixture;
 
@@ -159,5 +159,5 @@ TEST(Embedding, NonFiniteVectorsAreAnError) {
   EXPECT_EQ(*finish_embedding(zero, 0, true), zero);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -11,7 +11,7 @@
 #include "tests/runtime/engine_fixture.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using namespace std::chrono_literals;
 
@@ -296,5 +296,5 @@ TEST(Engine, ClosingWhileBusyJoins) {
   engine.reset();
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -17,7 +17,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using engine_fixture::Answer;
 using engine_fixture::make_engine;
@@ -273,5 +273,5 @@ TEST(ForcedCall, AFormatOfGptOssIsThatOfItsFinalChannel) {
   EXPECT_GT(answers, 0);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

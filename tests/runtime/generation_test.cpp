@@ -10,7 +10,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 class GenerationTest : public testing::Test {
  protected:
@@ -123,5 +123,5 @@ TEST_F(GenerationTest, TellsThinkingFromContent) {
   EXPECT_EQ(events(request, bytes("a</think>bSTOP")), "T(a)C(b)");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

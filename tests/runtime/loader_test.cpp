@@ -9,7 +9,7 @@
 #include "tests/runtime/card.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using card::Card;
 using card::Memory;
@@ -243,5 +243,5 @@ TEST(Loader, TwoCardsShareAModel) {
   EXPECT_EQ(greedy(*loaded->session, kPrompt, 16), expected);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 Request sample_request() {
   Request q;
@@ -171,5 +171,5 @@ TEST(Messages, NoiseNeverCrashesOrAllocatesMuch) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -7,7 +7,7 @@
 #include "tests/runtime/engine_fixture.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using engine_fixture::Answer;
 using engine_fixture::load_model;
@@ -109,5 +109,5 @@ TEST(OutputFormat, WhatIsNotEnforcedIsAWarning) {
   EXPECT_EQ(warnings[0], "format: #/extends is not enforced");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -9,7 +9,7 @@
 #include "tests/golden/golden.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 void expect_disjoint(const std::vector<Lifetime>& all, std::uint64_t total) {
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -125,5 +125,5 @@ TEST(MemoryPlan, SessionGrowsKvOnlyAsTokensCome) {
   EXPECT_GT((*session)->kv_bytes_allocated(), 0u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -9,7 +9,7 @@
 #include "runtime/plan/known_shapes.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kGiB = 1 << 30;
@@ -327,5 +327,5 @@ TEST(Planner, DevicesMustEndWithTheCpu) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 TEST(ReadSpeed, FilesOfAnySizeGiveANumber) {
   const auto path =
@@ -38,5 +38,5 @@ TEST(ReadSpeed, WhatCannotBeReadIsAnError) {
   EXPECT_EQ(speed.error().os_error, EBADF);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

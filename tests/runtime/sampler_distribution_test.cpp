@@ -9,7 +9,7 @@
 #include "runtime/sample/sampler.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using Shares = std::map<Token, double>;
 
@@ -341,5 +341,5 @@ TEST(LogitScan, SeesWhatIsNoNumberAtEveryPlace) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 SamplerParams plain(double temperature) {
   SamplerParams p;
@@ -190,5 +190,5 @@ TEST(SamplerParams, EveryNameTakesItsRange) {
   EXPECT_EQ(names.size(), sampler_param_names().size()) << "no name twice";
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -9,7 +9,7 @@
 #include "runtime/kv/state_pool.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 constexpr std::uint64_t kPageBytes = 64;
 
@@ -197,5 +197,5 @@ TEST_F(SequenceTest, NoStateSlotLeftIsAnErrorThatLeavesPagesAlone) {
   EXPECT_EQ(pool.used_pages(0), used);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

@@ -14,7 +14,7 @@
 #include "tests/runtime/engine_fixture.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 using namespace engine_fixture;
 
@@ -251,5 +251,5 @@ TEST(SpeculativeDecoding, AnotherVocabularyIsRefused) {
   EXPECT_NE(engine.error().problem.find("vocabulary"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

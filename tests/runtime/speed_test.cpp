@@ -7,7 +7,7 @@
 #include "runtime/plan/known_shapes.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 constexpr std::uint64_t kGiB = 1 << 30;
 
@@ -91,5 +91,5 @@ TEST(Calibration, MeasuresEveryTypeThroughTheDevicesOwnKernels) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

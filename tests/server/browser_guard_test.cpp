@@ -6,7 +6,7 @@
 #include "server/http/api_keys.h"
 
 namespace lm::server {
-namespace {
+namespace LM_FILE {
 
 RequestHead head_with(std::vector<std::pair<std::string, std::string>> fields) {
   RequestHead head;
@@ -160,5 +160,5 @@ TEST(ApiKeys, KnowsItsKeys) {
   EXPECT_TRUE(ApiKeys().allows(head_with({})));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::server

@@ -16,7 +16,7 @@
 #include "tests/server/http_client.h"
 
 namespace lm::server {
-namespace {
+namespace LM_FILE {
 
 using namespace std::chrono_literals;
 using test::ask;
@@ -494,5 +494,5 @@ TEST_F(HttpTest, DrainsInOrder) {
   EXPECT_EQ(late.fd(), -1);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::server

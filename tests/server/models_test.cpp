@@ -20,7 +20,7 @@
 #include "tests/support/test_data.h"
 
 namespace lm::server {
-namespace {
+namespace LM_FILE {
 
 using namespace std::chrono_literals;
 
@@ -402,5 +402,5 @@ TEST(Runner, LeavesNoOrphanBehindAServerThatIsKilled) {
   ::pclose(server);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::server

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 namespace lm::server {
-namespace {
+namespace LM_FILE {
 
 struct Outcome {
   int status = 0;  ///< 0: taken
@@ -145,5 +145,5 @@ TEST(RequestParser, KeepsItsLimits) {
       413);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::server

@@ -6,7 +6,7 @@
 #include "tests/server_api/facts_fixture.h"
 
 namespace lm::api {
-namespace {
+namespace LM_FILE {
 
 using namespace api_test;
 
@@ -417,5 +417,5 @@ TEST(Answer, ErrorsOfEveryDress) {
   EXPECT_FALSE(endpoint_of("/v1/nothing"));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::api

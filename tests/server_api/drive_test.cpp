@@ -5,7 +5,7 @@
 #include "tests/server_api/driver.h"
 
 namespace lm::api {
-namespace {
+namespace LM_FILE {
 
 using namespace api_test;
 
@@ -212,5 +212,5 @@ TEST(Drive, TextsBecomeVectors) {
   EXPECT_NE(refused.bytes.find("input length exceeds"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::api

@@ -4,7 +4,7 @@
 #include "tests/server_api/facts_fixture.h"
 
 namespace lm::api {
-namespace {
+namespace LM_FILE {
 
 using namespace api_test;
 
@@ -274,5 +274,5 @@ TEST(Plan, FillingAGapUsesTheVocabulariesMarks) {
   EXPECT_EQ(prompt_text(about, work), "</s>b<s> a");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::api

@@ -4,7 +4,7 @@
 #include "tests/server_api/facts_fixture.h"
 
 namespace lm::api {
-namespace {
+namespace LM_FILE {
 
 using api_test::asked;
 
@@ -304,5 +304,5 @@ TEST(Read, PromptsAsTextsAndIds) {
   EXPECT_EQ(text_of("[[1],[2,3]]").ids.size(), 2u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::api

@@ -12,7 +12,7 @@
 #include "tests/support/scripted_model.h"
 
 namespace lm::api {
-namespace {
+namespace LM_FILE {
 
 using namespace api_test;
 using test::ScriptPiece;
@@ -248,5 +248,5 @@ TEST(Script, ALimitOfTokensEndsTheAnswer) {
   EXPECT_EQ(reciter.native(false, R"(,"options":{"num_predict":0})").content, "");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::api

@@ -6,7 +6,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class AdoptTest : public testing::Test {
  protected:
@@ -213,5 +213,5 @@ TEST_F(AdoptTest, RefusesWhatIsNoFile) {
   EXPECT_TRUE(files_in(home() / "blobs").empty());
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

@@ -5,7 +5,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class BlobTest : public StoreTest {};
 
@@ -143,5 +143,5 @@ TEST_F(BlobTest, FindsTheDamagedChunks) {
   EXPECT_EQ(store.verify_blob(digest, bytes.size()).value().state, BlobCheck::State::missing);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

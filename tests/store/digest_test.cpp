@@ -4,7 +4,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 const std::string kHex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -79,5 +79,5 @@ TEST(Error, MapsErrnoToCodes) {
   EXPECT_EQ(code_name(ErrorCode::invalid_argument), "invalid_argument");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

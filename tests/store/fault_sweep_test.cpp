@@ -6,7 +6,7 @@
 #include "tests/store/sweep.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 void expect_useful(const Error& error) {
   EXPECT_FALSE(error.subject.empty());
@@ -120,5 +120,5 @@ TEST(Faults, RetriesInterruptedCallsAndShortWrites) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

@@ -11,7 +11,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class IndexTest : public testing::Test {
  protected:
@@ -310,5 +310,5 @@ TEST_F(DefaultHome, FollowsTheEnvironmentInOrder) {
   EXPECT_EQ(home.error().subject, "LM_HOME");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

@@ -8,7 +8,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 std::uint64_t hash_text(std::string_view text) {
   return chunk_hash(std::as_bytes(std::span(text)));
@@ -177,5 +177,5 @@ TEST(Journal, KeepsTheOldOneWhenTheNewOneCannotBeWritten) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

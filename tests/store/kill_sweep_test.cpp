@@ -6,7 +6,7 @@
 #include "tests/store/sweep.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class KillSweep : public testing::TestWithParam<std::size_t> {};
 
@@ -69,5 +69,5 @@ TEST(Crash, LeasesOfADeadProcessProtectNothing) {
   EXPECT_EQ(store.collect_garbage(std::chrono::seconds(0)).value(), 6u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

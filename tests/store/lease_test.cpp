@@ -2,7 +2,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class LeaseTest : public StoreTest {};
 
@@ -106,5 +106,5 @@ TEST_F(LeaseTest, GarbageCollectionStopsAtAManifestItCannotRead) {
   EXPECT_EQ(again.collect_garbage(std::chrono::seconds(0)).value(), 1u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

@@ -8,7 +8,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 Manifest full_manifest() {
   Manifest manifest;
@@ -244,5 +244,5 @@ TEST(Names, AreAcceptedByTheirGrammar) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

@@ -8,7 +8,7 @@
 #include "tests/store/child.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 // Two steps after the released ones, as a later program might have them: the machinery is the same.
 constexpr const char* kLater[] = {"SELECT 1",  // 0 to 1: a golden database is at 1 already
@@ -145,5 +145,5 @@ TEST_F(MigrationTest, AStoreWithAnEmptyOrGoldenIndexSurvivesItsFirstOpen) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

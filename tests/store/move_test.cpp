@@ -9,7 +9,7 @@
 #include "tests/store/child.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class MoveTest : public testing::Test {
  protected:
@@ -284,5 +284,5 @@ TEST_F(MoveTest, SaysWhereAStoreWentThatWasLeftHalfRemoved) {
   EXPECT_TRUE(half.warnings()[0].contains("broken off"));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

@@ -8,7 +8,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class PartialTest : public StoreTest {};
 
@@ -143,5 +143,5 @@ TEST_F(PartialTest, UnlocksAPartialThatACrashLeftReadOnly) {
   EXPECT_TRUE(lock_partial(part, false).value().has_value());
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 TEST(Process, KnowsItselfAlive) {
   const ProcessMark self = this_process();
@@ -62,5 +62,5 @@ TEST(Process, SeesAChildDie) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

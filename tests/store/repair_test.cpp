@@ -9,7 +9,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 constexpr std::size_t kLength = 2 * kChunkBytes + 1000;
 
@@ -186,5 +186,5 @@ TEST_F(RepairTest, IsRepairedByTheNextTryWhereverItStops) {
   EXPECT_GT(points, 20);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

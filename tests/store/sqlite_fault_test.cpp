@@ -6,7 +6,7 @@
 #include "tests/store/sweep.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 std::vector<SweepCommand> commands() {
   std::vector<SweepCommand> chosen = sweep_commands();
@@ -71,5 +71,5 @@ TEST_P(SqliteFaults, LeaveTheStoreBeforeOrAfter) {
 INSTANTIATE_TEST_SUITE_P(Commands, SqliteFaults, testing::Range(std::size_t{0}, commands().size()),
                          [](const auto& command) { return commands()[command.param].name; });
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

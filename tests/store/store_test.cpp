@@ -8,7 +8,7 @@
 #include "tests/store/store_fixture.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 TEST_F(StoreTest, MakesItsFoldersWhenOpenedForWriting) {
   const Store store = open();
@@ -272,5 +272,5 @@ TEST_F(StoreTest, ServesSeveralThreadsAtOnce) {
   EXPECT_EQ(files_in(home() / "blobs").size(), 5u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

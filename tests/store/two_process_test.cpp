@@ -9,7 +9,7 @@
 #include "tests/store/commands.h"
 
 namespace lm::store {
-namespace {
+namespace LM_FILE {
 
 class TwoProcesses : public testing::Test {
  protected:
@@ -223,5 +223,5 @@ TEST_F(TwoProcesses, SurviveKillsAtRandomTimes) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::store

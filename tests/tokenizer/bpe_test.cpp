@@ -8,7 +8,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 VocabBuilder small_bpe(const std::string& pre = "gpt-2") {
   VocabBuilder v("gpt2");
@@ -239,5 +239,5 @@ TEST(CharacterBpe, MergesCharactersAndFallsBackToBytes) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -9,7 +9,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 constexpr Token kFirstByte = 3;
 
@@ -164,5 +164,5 @@ TEST_F(DetokenizerTest, HoldsBackNoMoreThanItMust) {
   EXPECT_EQ(d.finish().size(), 100'000u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

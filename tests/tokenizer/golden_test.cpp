@@ -22,7 +22,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using Json = nlohmann::json;
 
@@ -284,5 +284,5 @@ TEST(GoldenModels, HaveVocabulariesThatLoadAndLoseNothing) {
   EXPECT_GE(n_cases, 50);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

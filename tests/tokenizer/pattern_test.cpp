@@ -14,7 +14,7 @@
 #include "tests/tokenizer/pretokenizer_cases.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using tokenizer::CodeSet;
 using tokenizer::Pattern;
@@ -329,5 +329,5 @@ TEST(Utf8, ReadsWhatItWrites) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

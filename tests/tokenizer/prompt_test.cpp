@@ -8,7 +8,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 PromptSegment written(std::string text) {
   PromptSegment segment;
@@ -129,5 +129,5 @@ TEST(Prompt, PutsSpmsSpaceWhereATextBegins) {
   EXPECT_EQ(encode_prompt(*t, {written(" ")}, false), (std::vector<Token>{space, space}));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

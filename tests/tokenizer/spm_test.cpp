@@ -10,7 +10,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 /// <unk> <s> </s>, the bytes, and a few pieces.
 VocabBuilder small_spm() {
@@ -239,5 +239,5 @@ TEST(Spm, EndsOnHostileTexts) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -16,7 +16,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 using Json = nlohmann::json;
 
@@ -229,5 +229,5 @@ TEST(Charsmap, SurvivesAnyBytes) {
   EXPECT_GT(n_matches, 0u);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

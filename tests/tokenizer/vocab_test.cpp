@@ -11,7 +11,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 VocabBuilder three_tokens(const std::string& model = "llama") {
   VocabBuilder v(model);
@@ -321,5 +321,5 @@ TEST(Vocab, TellsOfSpecialTokensThatAreTooLongToBeFound) {
   EXPECT_EQ(encode(*t, std::string(256, 'x'), SpecialTokens::parsed).back(), 4);
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

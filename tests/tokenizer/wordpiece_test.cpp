@@ -8,7 +8,7 @@
 #include "tests/tokenizer/vocab_builder.h"
 
 namespace lm::test {
-namespace {
+namespace LM_FILE {
 
 VocabBuilder small_wordpiece() {
   VocabBuilder v("bert");
@@ -137,5 +137,5 @@ TEST(Characters, DecomposeAndLoseTheirAccents) {
   EXPECT_EQ(unicode::without_accents(0x10FFFF), (Parts{0x10FFFF, 0, 0}));
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::test

@@ -11,7 +11,7 @@
 #include "backends/vulkan/vulkan_backend.h"
 
 namespace lm::vulkan {
-namespace {
+namespace LM_FILE {
 
 const StopFlag kRun{false};
 
@@ -275,5 +275,5 @@ TEST(VulkanShaders, AreThereForEveryWeightType) {
   }
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm::vulkan

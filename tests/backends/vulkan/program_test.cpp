@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 namespace fs = std::filesystem;
 
@@ -79,5 +79,5 @@ TEST_F(VulkanProgram, NamesWhatIsMissing) {
   EXPECT_EQ(std::count(none.err.begin(), none.err.end(), '\n'), 1) << none.err;
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm

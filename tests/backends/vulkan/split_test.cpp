@@ -9,7 +9,7 @@
 #include "tests/golden/golden.h"
 
 namespace lm {
-namespace {
+namespace LM_FILE {
 
 const StopFlag kRun{false};
 
@@ -132,5 +132,5 @@ TEST(VulkanSplit, GivesTheCpusTokensForRecurrentLayers) {
   check("qwen35");
 }
 
-}  // namespace
+}  // namespace LM_FILE
 }  // namespace lm
