@@ -112,7 +112,11 @@ Result<void> Runner::load(const RunnerLoad& wish) {
                             const SessionOptions& placed) -> Result<void> {
     model_ = std::move(model);
     placement_ = placed.placement;
-    return start(placed);
+    auto started = start(placed);
+    if (!started) {
+      model_.reset();  // what is planned next needs its memory
+    }
+    return started;
   };
   LM_TRY(const LoadOutcome outcome, load_planned(shared, std::move(devices.devices), plan, begin));
   ++weight_loads_;
