@@ -68,6 +68,10 @@ for node in graph:
     if node not in state:
         visit(node, [])
 
+for f in sources:
+    if re.fullmatch(r"tests/.*_test\.cpp", str(f)) and len(re.findall(r"^namespace \{$", text(f), re.M)) == 1:
+        problems.append(f"{f}: its own names belong into namespace LM_FILE (tests/CMakeLists.txt says why)")
+
 # 2. Sizes.
 lengths = {str(f): text(f).count("\n") for f in sources if f.parts[0] != "tests"}
 for name, lines in lengths.items():
