@@ -23,7 +23,7 @@ struct SessionOptions {
   std::uint32_t n_seq_guaranteed = 1;  ///< sequences of n_ctx that the pool must be able to carry
   /// Sequences of n_ctx that it may grow to where memory carries them: pages are made on demand.
   std::uint32_t n_seq_most = 1;
-  Placement placement;                 ///< empty: everything on device 0
+  Placement placement;  ///< empty: everything on device 0
   bool profile = false;
 };
 
